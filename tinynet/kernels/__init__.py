@@ -11,6 +11,7 @@ from importlib import import_module
 from types import TracebackType
 from typing import Self
 
+from tinynet.kernels import reference
 from tinynet.kernels.geometry import output_size, pad_amounts
 from tinynet.kernels.reference import (
     adam_update,
@@ -46,38 +47,10 @@ from tinynet.kernels.reference import (
     tanh_gradient,
 )
 
-KERNELS = (
-    "adam_update",
-    "average_pool2d",
-    "average_pool2d_gradient",
-    "batch_norm",
-    "batch_norm_gradient",
-    "batch_norm_inference",
-    "bias_activation",
-    "bias_activation_gradient",
-    "conv2d",
-    "conv2d_input_gradient",
-    "conv2d_kernel_gradient",
-    "dropout",
-    "leaky_relu",
-    "leaky_relu_gradient",
-    "log_softmax",
-    "log_softmax_gradient",
-    "matmul",
-    "max_pool2d",
-    "max_pool2d_gradient",
-    "relu",
-    "relu_gradient",
-    "rmsprop_update",
-    "sgd_update",
-    "sigmoid",
-    "sigmoid_gradient",
-    "softmax",
-    "softmax_cross_entropy",
-    "softmax_cross_entropy_gradient",
-    "softmax_gradient",
-    "tanh",
-    "tanh_gradient",
+KERNELS = tuple(
+    name
+    for name, function in vars(reference).items()
+    if getattr(function, "__module__", None) == reference.__name__ and not name.startswith("_")
 )
 
 __all__ = [*KERNELS, "KERNELS", "backend", "output_size", "pad_amounts", "use"]

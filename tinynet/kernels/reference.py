@@ -252,8 +252,6 @@ def conv2d_kernel_gradient(
     """
     window = kernel_shape[0], kernel_shape[1]
     windows = _windows(_pad(x, window, strides, padding), window, strides)
-    # The windows may reach one stride further than dy where the image does not divide evenly.
-    windows = windows[:, : dy.shape[1], : dy.shape[2]]
     d_kernel = np.tensordot(windows, dy, axes=((0, 1, 2), (0, 1, 2)))  # (c_in, kh, kw, c_out)
     return np.ascontiguousarray(d_kernel.transpose(1, 2, 0, 3))
 

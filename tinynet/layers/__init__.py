@@ -1,0 +1,38 @@
+"""The layers: one small file a family, each with its formula, shapes and gradient."""
+
+from tinynet.layers.activations import (
+    Activation,
+    LeakyReLU,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
+from tinynet.layers.base import Input, Layer
+from tinynet.layers.conv import Conv2D
+from tinynet.layers.dense import Dense
+from tinynet.layers.dropout import Dropout
+from tinynet.layers.normalization import BatchNormalization
+from tinynet.layers.pooling import AveragePooling2D, GlobalAveragePooling2D, MaxPooling2D
+from tinynet.layers.reshaping import Flatten, Rescaling, Reshape
+
+__all__ = [
+    "Activation",
+    "AveragePooling2D",
+    "BatchNormalization",
+    "Conv2D",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "GlobalAveragePooling2D",
+    "Input",
+    "Layer",
+    "LeakyReLU",
+    "MaxPooling2D",
+    "ReLU",
+    "Rescaling",
+    "Reshape",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+]

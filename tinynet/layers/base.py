@@ -1,0 +1,302 @@
+"""The contract of a layer: what each file in this folder implements, and what a reader can write.
+
+A layer is three things: a formula (`Layer.forward`), its gradient (`Layer.backward`), and the
+arrays that both work on (`params`, `grads`, `state`). Shapes are without the batch axis wherever
+they stand alone; arrays always have it, first.
+"""
+
+import inspect
+import math
+import re
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tinynet import initializers, random
+from tinynet.errors import received, unknown_arguments
+
+Array = NDArray[np.floating]
+Shape = tuple[int, ...]
+
+
+class Layer:
+    """Base of all layers.
+
+    To write one, override `output_shape`, `forward` and `backward`, and `build` where it has
+    weights; `tinynet.gradcheck.check_layer` tells whether the gradient is right. `Dense` is the
+    shortest example with weights, `ReLU` the shortest without::
+
+        class Double(Layer):
+            def forward(self, x, training=False):
+                return 2 * self.check_input(x)
+
+            def backward(self, dy):
+                return 2 * dy
+
+    name: what the layer is called in its model, by default its class in snake_case, numbered.
+    trainable: False keeps the optimizer from changing the params.
+    input_shape: the shape of one sample, for the first layer of a Sequential.
+    """
+
+    output_activation: str = "linear"
+    """What y went through last; "softmax" and "sigmoid" let a loss start from the logits."""
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        trainable: bool = True,
+        input_shape: Shape | None = None,
+        **unknown: Any,
+    ) -> None:
+        if unknown:
+            raise unknown_arguments(type(self).__name__, unknown, _constructor_arguments(self))
+        if name is not None and (not isinstance(name, str) or not name or "/" in name):
+            raise ValueError(f"name must be a string without '/', got {received(name)}")
+        self.auto_named = name is None
+        self.name: str = snake_case(type(self).__name__) if name is None else name
+        self.trainable = trainable
+        self.dtype = "float32"
+        self.params: dict[str, Array] = {}
+        self.grads: dict[str, Array] = {}
+        self.state: dict[str, Array] = {}
+        self.built = False
+        self.input_shape = None if input_shape is None else check_shape("input_shape", input_shape)
+        self._saved: tuple[Any, ...] | None = None
+        self._samples = 0
+
+    # --- what a layer implements -----------------------------------------------------------------
+
+    def build(self, input_shape: Shape, rng: np.random.Generator) -> None:
+        """Learn the shape of the inputs and make the params; overriding it, call this first.
+
+        Raises ValueError where inputs of that shape do not fit, before anything is made.
+        """
+        self._built_shape = self.output_shape(input_shape)
+        self.input_shape = input_shape
+        self.built = True
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """The shape of y for one sample of x; needs no weights. Raises ValueError for a misfit."""
+        return input_shape
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        """y for a batch x; with ``training`` also keeps what `backward` needs."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward(x, training=False)")
+
+    def backward(self, dy: Array) -> Array:
+        """dx, given dy: the gradients of the loss with respect to x and to the last y.
+
+        Fills ``grads``, whose old content is overwritten. Raises ValueError where there was no
+        forward(x, training=True) before.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define backward(dy)")
+
+    def backward_params(self, dy: Array) -> Any:
+        """`backward` without dx, for the first layer of a model, where nobody needs it.
+
+        A layer overrides this where leaving dx out saves work.
+        """
+        return self.backward(dy) if self.params else None
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this layer again."""
+        return {"name": self.name, "trainable": self.trainable}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """A new layer with the arguments of ``config``."""
+        return cls(**config)
+
+    # --- what a layer uses to implement it -------------------------------------------------------
+
+    def add_param(
+        self, name: str, shape: Shape, initializer: Any, rng: np.random.Generator
+    ) -> None:
+        """Make a trainable array and the zeros where its gradient will be."""
+        self.params[name] = initializers.get(initializer)(shape, self.dtype, rng)
+        self.grads[name] = np.zeros(shape, self.dtype)
+
+    def check_input(self, x: ArrayLike) -> Array:
+        """x as an array of this layer's dtype, or an error that says what does not fit."""
+        if not self.built:
+            raise ValueError(
+                f"{self.label} does not know its input's shape yet; call the layer on data, "
+                "add it to a model, or call build(input_shape, rng)"
+            )
+        x = np.asarray(x, self.dtype)
+        if x.shape[1:] != self.input_shape or not x.ndim:
+            raise ValueError(self._misfit(x.shape))
+        return x
+
+    def keep(self, x: Array, *others: Any) -> None:
+        """Keep what `backward` will ask for; x, whose length is the batch's, stands first."""
+        self._saved = x, *others
+        self._samples = len(x)
+
+    def recall(self, dy: ArrayLike) -> tuple[Array, Any]:
+        """Dy, checked, and what `keep` kept.
+
+        Raises ValueError where nothing was kept, or where dy does not have the shape of y.
+        """
+        if self._saved is None:
+            raise ValueError(
+                f"{self.label}: backward(dy) needs a forward(x, training=True) before it"
+            )
+        dy = np.asarray(dy, self.dtype)
+        if dy.shape[1:] != self._built_shape or len(dy) != self._samples:
+            raise ValueError(
+                f"{self.label}: dy must have the shape of the last output, "
+                f"{(self._samples, *self._built_shape)}, got {dy.shape}"
+            )
+        return dy, self._saved
+
+    # --- for everyone ----------------------------------------------------------------------------
+
+    def __call__(self, x: ArrayLike, training: bool = False) -> Array:
+        """`forward`, after building the layer for inputs like x where it was not built yet."""
+        if not self.built:
+            x = np.asarray(x)
+            self.build(x.shape[1:] if self.input_shape is None else self.input_shape,
+                       random.generator())
+        return self.forward(self.check_input(x), training=training)
+
+    @property
+    def weights(self) -> list[Array]:
+        """The arrays themselves: params, then state."""
+        return [*self.params.values(), *self.state.values()]
+
+    def get_weights(self) -> list[Array]:
+        """Copies of the params, then of the state."""
+        return [w.copy() for w in self.weights]
+
+    def set_weights(self, weights: list[Array]) -> None:
+        """Copy ``weights``, in the order of `get_weights`, into the layer.
+
+        Raises ValueError, before anything is changed, where their count or shapes do not fit.
+        """
+        if isinstance(weights, np.ndarray) or not hasattr(weights, "__len__"):
+            raise TypeError(
+                f"{self.label}: weights must be a list of arrays, got {received(weights)}"
+            )
+        own = self.weights
+        if len(weights) != len(own):
+            raise ValueError(
+                f"{self.label} has {len(own)} weight arrays, got {len(weights)}"
+                + ("" if self.built else "; it has none before it knows its input's shape")
+            )
+        new = [np.asarray(w, self.dtype) for w in weights]
+        for i, (old, value) in enumerate(zip(own, new, strict=True)):
+            if old.shape != value.shape:
+                raise ValueError(
+                    f"{self.label}: weight {i} has shape {old.shape}, got {value.shape}"
+                )
+        for old, value in zip(own, new, strict=True):
+            old[...] = value
+
+    def count_params(self) -> int:
+        """How many numbers the layer holds, state included.
+
+        Raises ValueError before the layer is built.
+        """
+        if not self.built:
+            raise ValueError(f"{self.label} has no params before it knows its input's shape")
+        return sum(w.size for w in self.weights)
+
+    @property
+    def label(self) -> str:
+        """How errors call the layer: class and name."""
+        return f"{type(self).__name__} {self.name!r}"
+
+    def __repr__(self) -> str:
+        defaults = inspect.signature(type(self)).parameters
+        shown = [
+            f"{key}={value!r}"
+            for key, value in self.get_config().items()
+            if not (key in defaults and defaults[key].default == value)
+            and not (key == "trainable" and value is True)
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def _misfit(self, got: Shape) -> str:
+        """The message for an x of the wrong shape, with a hint where the cause can be guessed."""
+        expected = self.input_shape or ()
+        hint = f"pass an array of shape {('n', *expected)}".replace("'", "")
+        if got[1:] == () and expected == (1,):
+            hint = "add the feature axis: x[:, None]"
+        elif (*got[1:], 1) == expected:
+            hint = "add the channel axis: x[..., None]"
+        elif got == expected:
+            hint = "add the batch axis: x[None]"
+        elif len(expected) == 1 and len(got) > 2 and math.prod(got[1:]) == expected[0]:
+            hint = "add layers.Flatten() before it"
+        features = f"{expected[0]} features" if len(expected) == 1 else f"shape {expected}"
+        return f"{self.label} was built for inputs of {features}, got an array of shape {got}; {hint}"
+
+
+class Input(Layer):
+    """The shape of one sample, at the head of a Sequential: y = x.
+
+    It makes a model know its shapes before it sees data. A Sequential takes the shape and leaves
+    the layer itself out of ``model.layers``, as Keras does.
+    """
+
+    def __init__(self, shape: Shape, **kwargs: Any) -> None:
+        super().__init__(input_shape=check_shape("shape", shape), **kwargs)
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        """y = x"""
+        x = self.check_input(x)
+        if training:
+            self.keep(x)
+        return x.copy()
+
+    def backward(self, dy: Array) -> Array:
+        """dx = dy"""
+        return self.recall(dy)[0]
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this layer again."""
+        return {**super().get_config(), "shape": self.input_shape}
+
+
+def snake_case(name: str) -> str:
+    """Keras's snake_case: MaxPooling2D -> max_pooling2d, ReLU -> re_lu."""
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower().lstrip("_")
+
+
+def check_shape(argument: str, shape: Any) -> Shape:
+    """``shape`` as a tuple of positive ints. Raises TypeError or ValueError."""
+    if isinstance(shape, str) or not hasattr(shape, "__iter__"):
+        raise TypeError(
+            f"{argument} must be a tuple of integers such as (28, 28), got {received(shape)}"
+        )
+    sizes = tuple(shape)
+    if any(isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1 for n in sizes):
+        raise ValueError(
+            f"{argument} must hold positive integers, without the batch axis, got {sizes}"
+        )
+    return tuple(int(n) for n in sizes)
+
+
+def check_images(layer: Layer, input_shape: Shape) -> tuple[int, int, int]:
+    """``input_shape`` as (height, width, channels). Raises ValueError with the way to get there."""
+    if len(input_shape) != 3:
+        hint = "; add the channel axis: x[..., None]" if len(input_shape) == 2 else ""
+        raise ValueError(
+            f"{layer.label} takes images of shape (height, width, channels), got inputs of shape "
+            f"{input_shape}{hint}"
+        )
+    return input_shape
+
+
+def _constructor_arguments(layer: Layer) -> list[str]:
+    """Every argument a layer's constructor takes, those of its base classes included."""
+    names: dict[str, None] = {}
+    for cls in type(layer).__mro__[:-1]:
+        for parameter in inspect.signature(cls.__init__).parameters.values():
+            if parameter.name != "self" and parameter.kind is not parameter.VAR_KEYWORD:
+                names[parameter.name] = None
+    return list(names)

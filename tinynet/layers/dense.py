@@ -1,0 +1,100 @@
+"""The fully connected layer."""
+
+from typing import Any
+
+from tinynet import initializers, kernels
+from tinynet.errors import check_int
+from tinynet.layers.activations import LEAKY_RELU_SLOPE, check_activation
+from tinynet.layers.base import Array, Layer, Shape
+
+
+class Dense(Layer):
+    """y = activation(x @ kernel + bias)
+
+    x (n, d_in), kernel (d_in, units), bias (units,) -> y (n, units)
+
+    With z = x @ kernel + bias:
+    dz = dy * activation'(z);  d_kernel = x.T @ dz;  d_bias = dz.sum(0);  dx = dz @ kernel.T
+
+    (Rumelhart, Hinton and Williams 1986.) Inputs with more axes, (n, ..., d_in), are treated as
+    that many more samples.
+
+    units: how many outputs, at least 1.
+    activation: linear, relu, leaky_relu, sigmoid, tanh, softmax, or None for linear.
+    use_bias: False leaves the bias out.
+    kernel_initializer, bias_initializer: names, or initializers.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: str | None = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.units = check_int("units", units, minimum=1)
+        self.activation = self.output_activation = check_activation(activation)
+        self.use_bias = use_bias
+        self.kernel_initializer = kernel_initializer
+        self.bias_initializer = bias_initializer
+        initializers.get(kernel_initializer), initializers.get(bias_initializer)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """(..., d_in) -> (..., units)"""
+        if not input_shape:
+            raise ValueError(
+                f"{self.label} takes inputs of shape (n, features), got (n,); "
+                "add the feature axis: x[:, None]"
+            )
+        return *input_shape[:-1], self.units
+
+    def build(self, input_shape: Shape, rng: Any) -> None:
+        """Make kernel (d_in, units) and bias (units,)."""
+        super().build(input_shape, rng)
+        self.add_param("kernel", (input_shape[-1], self.units), self.kernel_initializer, rng)
+        if self.use_bias:
+            self.add_param("bias", (self.units,), self.bias_initializer, rng)
+
+    def forward(self, x: Array, training: bool = False, logits: bool = False) -> Array:
+        """y = activation(x @ kernel + bias); with ``logits``, without the activation"""
+        x = self.check_input(x)
+        activation = "linear" if logits else self.activation
+        z = kernels.matmul(_rows(x), self.params["kernel"])
+        y = kernels.bias_activation(z, self.params.get("bias"), activation, LEAKY_RELU_SLOPE, out=z)
+        if training:
+            self.keep(x, y, activation)
+        return y.reshape(*x.shape[:-1], self.units)
+
+    def backward(self, dy: Array) -> Array:
+        """dx = dz @ kernel.T, and what backward_params does"""
+        dz = self.backward_params(dy)
+        dx = kernels.matmul(dz, self.params["kernel"], transpose_b=True)
+        return dx.reshape(*dy.shape[:-1], -1)
+
+    def backward_params(self, dy: Array) -> Array:
+        """d_kernel = x.T @ dz, d_bias = dz.sum(0); returns dz = dy * activation'(z)"""
+        dy, (x, y, activation) = self.recall(dy)
+        dz, d_bias = kernels.bias_activation_gradient(_rows(dy), y, activation, LEAKY_RELU_SLOPE)
+        kernels.matmul(_rows(x), dz, transpose_a=True, out=self.grads["kernel"])
+        if self.use_bias:
+            self.grads["bias"] = d_bias
+        return dz
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this layer again."""
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "activation": self.activation,
+            "use_bias": self.use_bias,
+            "kernel_initializer": self.kernel_initializer,
+            "bias_initializer": self.bias_initializer,
+        }
+
+
+def _rows(x: Array) -> Array:
+    """All axes but the last as one: (n, ..., d) -> (rows, d)."""
+    return x.reshape(-1, x.shape[-1])

@@ -136,9 +136,7 @@ class HeNormal(_Random):
         return _truncated_normal(rng, shape, math.sqrt(2 / max(1.0, fan_in)))
 
 
-def _truncated_normal(
-    rng: np.random.Generator, shape: Shape, std: float
-) -> NDArray[np.float64]:
+def _truncated_normal(rng: np.random.Generator, shape: Shape, std: float) -> NDArray[np.float64]:
     """Standard deviation ``std`` after what lies beyond two standard deviations is drawn anew."""
     values = rng.standard_normal(shape)
     # Drawing anew what fell outside is exact, and needs no inverse of the normal distribution.

@@ -184,9 +184,7 @@ def softmax_cross_entropy(logits: Array, labels: Labels) -> tuple[Array, Array]:
     return losses, np.exp(log_p)
 
 
-def softmax_cross_entropy_gradient(
-    probabilities: Array, labels: Labels, weights: Array
-) -> Array:
+def softmax_cross_entropy_gradient(probabilities: Array, labels: Labels, weights: Array) -> Array:
     """``d_logits = weights * (probabilities * sum(labels) - labels)``, row by row.
 
     probabilities (n, c), labels as in softmax_cross_entropy, weights (n,): how much each
@@ -356,9 +354,7 @@ def dropout(x: Array, noise: NDArray[np.float32], rate: float) -> Array:
     return np.where(keep, x * x.dtype.type(1 / (1 - rate)), x.dtype.type(0))
 
 
-def batch_norm(
-    x: Array, gamma: Array, beta: Array, epsilon: float
-) -> tuple[Array, Array, Array]:
+def batch_norm(x: Array, gamma: Array, beta: Array, epsilon: float) -> tuple[Array, Array, Array]:
     """``y = gamma * (x - mean) / sqrt(variance + epsilon) + beta``, with this batch's statistics.
 
     x (m, c), gamma and beta (c,) -> y (m, c), mean (c,), variance (c,); the variance is the

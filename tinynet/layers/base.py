@@ -158,9 +158,15 @@ class Layer:
         """`forward`, after building the layer for inputs like x where it was not built yet."""
         if not self.built:
             x = np.asarray(x)
-            self.build(x.shape[1:] if self.input_shape is None else self.input_shape,
-                       random.generator())
+            self.build(
+                x.shape[1:] if self.input_shape is None else self.input_shape, random.generator()
+            )
         return self.forward(self.check_input(x), training=training)
+
+    @property
+    def trainable_params(self) -> dict[str, Array]:
+        """The params that the optimizer changes: all of them, or none."""
+        return self.params if self.trainable else {}
 
     @property
     def weights(self) -> list[Array]:
@@ -232,7 +238,9 @@ class Layer:
         elif len(expected) == 1 and len(got) > 2 and math.prod(got[1:]) == expected[0]:
             hint = "add layers.Flatten() before it"
         features = f"{expected[0]} features" if len(expected) == 1 else f"shape {expected}"
-        return f"{self.label} was built for inputs of {features}, got an array of shape {got}; {hint}"
+        return (
+            f"{self.label} was built for inputs of {features}, got an array of shape {got}; {hint}"
+        )
 
 
 class Input(Layer):

@@ -18,15 +18,13 @@ def check_pair(argument: str, value: int | Pair) -> Pair:
 
 
 def check_padding(padding: str) -> str:
-    """"valid" or "same", in lower case. Raises ValueError."""
+    """The padding, "valid" or "same", in lower case. Raises ValueError."""
     if not isinstance(padding, str) or padding.lower() not in ("valid", "same"):
         raise ValueError(f"padding must be 'valid' or 'same', got {received(padding)}")
     return padding.lower()
 
 
-def windowed_size(
-    layer: Layer, size: Pair, window: Pair, strides: Pair, padding: str
-) -> Pair:
+def windowed_size(layer: Layer, size: Pair, window: Pair, strides: Pair, padding: str) -> Pair:
     """Output (height, width) of a window that moves over an image of ``size``.
 
     Raises ValueError where a window of padding "valid" is larger than the image.
@@ -59,7 +57,7 @@ class Conv2D(Layer):
     kernel_size, strides: an integer, or (height, width).
     padding: "valid" or "same".
     activation, use_bias, kernel_initializer, bias_initializer: as for Dense.
-    """  # noqa: D205, D400
+    """
 
     def __init__(
         self,

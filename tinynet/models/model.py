@@ -1,0 +1,611 @@
+"""Model: compile, fit, evaluate and predict over forward, backward and layers.
+
+The training loop knows nothing of how layers are connected; a subclass, such as
+`tinynet.models.Sequential`, says that in build, forward, backward and backward_params.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tinynet import losses, optimizers, random
+from tinynet.callbacks import Callback, CallbackList, History
+from tinynet.errors import check_int, check_keywords, received, unknown_name
+from tinynet.layers.base import Array, Layer, Shape
+from tinynet.models.data import (
+    Batches,
+    Labels,
+    as_inputs,
+    as_sample_weight,
+    check_same_length,
+    class_to_sample_weight,
+    non_finite_samples,
+    split_point,
+    take,
+)
+from tinynet.metrics import Metric, resolve
+from tinynet.models.interrupt import Interrupt, catch_interrupt
+from tinynet.models.progress import Progress, check_verbose
+from tinynet.models.summary import format_size, table
+
+Logs = dict[str, float]
+Data = tuple[Array, Labels, Array | None]
+Callbacks = Callback | list[Callback] | CallbackList | None
+
+BATCH_SIZE = 32
+
+
+class Model(Layer):
+    """A network of layers, and itself a layer: it can stand inside another model.
+
+    dtype: "float32", or "float64" to run the whole model in double precision.
+
+    Attributes:
+        layers: the layers, in order.
+        params, grads, state: those of all layers, keyed "layer name/param name".
+        loss, optimizer: what compile was given, as objects.
+        history: the History of the last fit.
+        stop_training: set to True, by a callback for example, it ends fit after the batch.
+    """
+
+    layers: list[Layer]
+    loss: losses.Loss
+    optimizer: optimizers.Optimizer
+    history: History
+
+    def __init__(
+        self, name: str | None = None, dtype: str = "float32", trainable: bool = True
+    ) -> None:
+        super().__init__(name=name, trainable=trainable)
+        if dtype not in ("float32", "float64"):
+            raise ValueError(f"dtype must be 'float32' or 'float64', got {received(dtype)}")
+        self.dtype = dtype
+        self.compiled = False
+        self.stop_training = False
+
+    # --- what a kind of model says about itself --------------------------------------------------
+
+    def forward(self, x: Array, training: bool = False, logits: bool = False) -> Array:
+        """The output for a batch x; with ``logits``, what goes into the last activation instead."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward")
+
+    # --- the weights of all layers ---------------------------------------------------------------
+
+    def collect(self, kind: str) -> dict[str, Array]:
+        """The params, grads or state of all layers, keyed "layer name/param name"."""
+        return {
+            f"{layer.name}/{key}": array
+            for layer in self.layers
+            for key, array in getattr(layer, kind).items()
+        }
+
+    @property
+    def trainable_params(self) -> dict[str, Array]:
+        """The params that the optimizer changes."""
+        return self.collect("trainable_params") if self.trainable else {}
+
+    @property
+    def weights(self) -> list[Array]:
+        """The arrays themselves: layer by layer the params, then the state."""
+        return [w for layer in self.layers for w in layer.weights]
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """The layer called ``name``, or the one at ``index``.
+
+        Raises ValueError where there is none, or where both or neither are given.
+        """
+        if (name is None) == (index is None):
+            raise ValueError(f"give name or index, one of them; got name={name!r}, index={index!r}")
+        if index is not None:
+            if not -len(self.layers) <= index < len(self.layers):
+                raise ValueError(f"{self.label} has {len(self.layers)} layers, got index {index}")
+            return self.layers[index]
+        by_name = {layer.name: layer for layer in self.layers}
+        if name not in by_name:
+            raise unknown_name("layer", name, by_name)
+        return by_name[name]
+
+    # --- compile ---------------------------------------------------------------------------------
+
+    @check_keywords
+    def compile(
+        self,
+        optimizer: str | optimizers.Optimizer = "rmsprop",
+        loss: str | losses.Loss | None = None,
+        *,
+        metrics: list[Any] | None = None,
+    ) -> None:
+        """Choose how to train: each by name or as an object.
+
+        metrics: a list of names ("accuracy"), metrics, or functions of (y_true, y_pred).
+
+        Raises ValueError or TypeError for unknown names and for what is neither.
+        """
+        if loss is None:
+            raise ValueError(
+                "compile() needs a loss, for example loss='sparse_categorical_crossentropy'"
+            )
+        chosen_optimizer, chosen_loss = optimizers.get(optimizer), losses.get(loss)
+        resolve(metrics)
+        self.optimizer, self.loss = chosen_optimizer, chosen_loss
+        self._metrics = list(metrics or [])
+        self.compiled = True
+
+    def _require_compiled(self, caller: str) -> None:
+        if not self.compiled:
+            raise ValueError(
+                f"{self.label}: call compile(optimizer, loss, metrics=[...]) before {caller}()"
+            )
+
+    @property
+    def _scores_logits(self) -> bool:
+        """Whether the loss takes the logits of the model's last activation, as the pair.
+
+        Softmax and cross-entropy together are simpler and more accurate than one after the other:
+        no logarithm of a rounded probability, and the gradient is probability minus truth.
+        """
+        paired = self.loss.paired_activation
+        return paired is not None and paired == self.output_activation and not self.loss.from_logits
+
+    # --- fit -------------------------------------------------------------------------------------
+
+    @check_keywords
+    def fit(
+        self,
+        x: ArrayLike | None = None,
+        y: ArrayLike | None = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: str | int = "auto",
+        callbacks: Callbacks = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: Mapping[int, float] | None = None,
+        sample_weight: ArrayLike | None = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Collection[int] = 1,
+    ) -> History:
+        """Train on x and y for ``epochs`` passes; returns the History of losses and metrics.
+
+        x: (n, ...), converted once to the model's dtype.   y: (n, ...), as the loss takes it.
+        batch_size: samples for each step, 32 by default; the last batch of a pass may be smaller.
+        verbose: 0 silent, 1 a progress bar where somebody watches and else a line for each epoch,
+            2 the line; "auto" is 1.
+        callbacks: Callback objects.
+        validation_split: this share of the samples, the last ones, is kept for validation.
+        validation_data: (x, y) or (x, y, sample_weight), used instead of validation_split.
+        shuffle: whether each pass takes the samples in a new random order.
+        class_weight: how much the loss of a sample of a class counts: {class index: weight}.
+        sample_weight: how much each sample's loss counts, (n,); the sum is divided by n all the
+            same.
+        initial_epoch: where to go on counting; ``epochs`` is the number of the last one.
+        steps_per_epoch: batches for each epoch, by default those of one pass; the next epoch goes
+            on where this one ended, and a pass that ends within an epoch is followed by another.
+        validation_steps: batches to validate on, by default all.
+        validation_batch_size: by default batch_size.
+        validation_freq: validate every so many epochs, or after those listed, counted from 1.
+
+        The loss and metrics of an epoch are means over its samples, taken while the weights move.
+        Ctrl-C ends training after the batch at hand; the model keeps what it has learned, and the
+        history the epochs that were finished.
+
+        Raises ValueError or TypeError where anything does not fit, before any weight changes.
+        """
+        self._require_compiled("fit")
+        if x is None or y is None:
+            raise ValueError("fit() needs x and y, two arrays with one entry for each sample")
+        batch_size = BATCH_SIZE if batch_size is None else check_int("batch_size", batch_size, 1)
+        epochs = check_int("epochs", epochs, 1)
+        initial_epoch = check_int("initial_epoch", initial_epoch, 0)
+        verbose = check_verbose(verbose)
+        if not isinstance(shuffle, bool | np.bool_):
+            raise TypeError(f"shuffle must be True or False, got {received(shuffle)}")
+        if steps_per_epoch is not None:
+            steps_per_epoch = check_int("steps_per_epoch", steps_per_epoch, 1)
+        validation_batch = (
+            batch_size
+            if validation_batch_size is None
+            else check_int("validation_batch_size", validation_batch_size, 1)
+        )
+        if validation_steps is not None:
+            validation_steps = check_int("validation_steps", validation_steps, 1)
+        validates = _validation_epochs(validation_freq)
+
+        train: Data = self._check_data(x, y, sample_weight)
+        validation = None
+        if validation_data is not None:
+            validation = self._check_data(*_unpack_validation(validation_data))
+        point = split_point(len(train[0]), validation_split)
+        if validation is None and point < len(train[0]):
+            validation = _part(train, slice(point, None))
+            train = _part(train, slice(point))
+        if class_weight is not None:
+            if sample_weight is not None:
+                raise ValueError("give class_weight or sample_weight, not both")
+            train = (*train[:2], class_to_sample_weight(class_weight, train[1], self.dtype))
+        scores = self._metrics_for(train[1], train[0].shape[1:])
+        self._build_for(train[0])
+
+        batches = Batches(len(train[0]), batch_size, bool(shuffle), random.generator())
+        steps = steps_per_epoch or batches.per_pass
+        listeners = callbacks if isinstance(callbacks, CallbackList) else CallbackList(
+            callbacks, self, {"verbose": verbose, "epochs": epochs, "steps": steps}
+        )
+        if listeners.needs_finite_input:
+            _check_finite(train[0], batches, steps)
+
+        self.stop_training = False
+        logs: Logs = {}
+        with catch_interrupt() as interrupt:
+            listeners.on_train_begin()
+            try:
+                for epoch in range(initial_epoch, epochs):
+                    listeners.on_epoch_begin(epoch)
+                    progress = Progress(f"Epoch {epoch + 1}/{epochs}", steps, verbose)
+                    try:
+                        logs = self._train_epoch(
+                            train, batches, steps, scores, listeners, progress, interrupt
+                        )
+                        if interrupt.requested:
+                            progress.close()
+                            _report_interrupt(epoch, verbose)
+                            break
+                        if validation is not None and validates(epoch + 1):
+                            results = self._test(
+                                validation, validation_batch, validation_steps, listeners
+                            )
+                            logs |= {f"val_{name}": value for name, value in results.items()}
+                        progress.finish(logs)
+                    finally:
+                        progress.close()
+                    listeners.on_epoch_end(epoch, dict(sorted(logs.items())))
+                    if self.stop_training or interrupt.requested:
+                        break
+            finally:
+                listeners.on_train_end(logs)
+        return self.history
+
+    def _train_epoch(
+        self,
+        data: Data,
+        batches: Batches,
+        steps: int,
+        scores: list[Metric],
+        listeners: CallbackList,
+        progress: Progress,
+        interrupt: Interrupt,
+    ) -> Logs:
+        """One epoch over ``data``: the means of loss and metrics."""
+        x, y, weights = data
+        running = Running(scores)
+        params = self.trainable_params
+        hooks = listeners.wants_train_batches
+        for step in range(steps):
+            if hooks:
+                listeners.on_train_batch_begin(step)
+            batch = next(batches)
+            y_batch = take(y, batch)
+            w_batch = None if weights is None else take(weights, batch)
+            loss, y_pred = self._train_step(take(x, batch), y_batch, w_batch, params)
+            running.add(loss, y_batch, y_pred)
+            progress.step(running.logs)
+            if hooks:
+                listeners.on_train_batch_end(step, running.logs())
+            if self.stop_training or interrupt.requested:
+                break
+        return running.logs()
+
+    def _train_step(
+        self, x: Array, y: Labels, weights: Array | None, params: Mapping[str, Array]
+    ) -> tuple[float, Array]:
+        """Forward, loss, backward, update; returns the loss and the prediction before the update.
+
+        This is all that training is; the rest of this file feeds it.
+        """
+        logits = self._scores_logits
+        y_pred = self.forward(x, training=True, logits=logits)
+        loss = self.loss.compute(y, y_pred, weights, from_logits=logits or None)
+        self.backward_params(self.loss.backward())
+        self.optimizer.apply(params, self.grads)
+        return loss, self.loss.prediction
+
+    # --- evaluate and predict --------------------------------------------------------------------
+
+    @check_keywords
+    def evaluate(
+        self,
+        x: ArrayLike | None = None,
+        y: ArrayLike | None = None,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        sample_weight: ArrayLike | None = None,
+        steps: int | None = None,
+        callbacks: Callbacks = None,
+        return_dict: bool = False,
+    ) -> float | list[float] | Logs:
+        """The loss and metrics on x and y, in inference mode.
+
+        Returns ``[loss, metric, ...]``, the loss alone where there are no metrics, or a dict of
+        all by name with ``return_dict``. The arguments are those of `fit`.
+
+        Raises ValueError or TypeError where anything does not fit.
+        """
+        self._require_compiled("evaluate")
+        self._require_built("evaluate")
+        if x is None or y is None:
+            raise ValueError("evaluate() needs x and y, two arrays with one entry for each sample")
+        batch_size = BATCH_SIZE if batch_size is None else check_int("batch_size", batch_size, 1)
+        steps = None if steps is None else check_int("steps", steps, 1)
+        verbose = check_verbose(verbose)
+        data = self._check_data(x, y, sample_weight)
+        total = _steps(len(data[0]), batch_size, steps)
+        listeners = callbacks if isinstance(callbacks, CallbackList) else CallbackList(
+            callbacks, self, {"verbose": verbose, "epochs": 1, "steps": total}
+        )
+        progress = Progress("Evaluate", total, verbose)
+        try:
+            logs = self._test(data, batch_size, steps, listeners, progress)
+            progress.finish(logs)
+        finally:
+            progress.close()
+        if return_dict:
+            return dict(sorted(logs.items()))
+        values = list(logs.values())
+        return values if len(values) > 1 else values[0]
+
+    def _test(
+        self,
+        data: Data,
+        batch_size: int,
+        steps: int | None,
+        listeners: CallbackList,
+        progress: Progress | None = None,
+    ) -> Logs:
+        """The means of loss and metrics over ``data``, loss first."""
+        x, y, weights = data
+        running = Running(self._metrics_for(y, x.shape[1:]))
+        logits = self._scores_logits
+        hooks = listeners.wants_test_batches
+        listeners.on_test_begin()
+        for step in range(_steps(len(x), batch_size, steps)):
+            if hooks:
+                listeners.on_test_batch_begin(step)
+            batch = slice(step * batch_size, (step + 1) * batch_size)
+            y_pred = self.forward(x[batch], logits=logits)
+            w_batch = None if weights is None else weights[batch]
+            loss = self.loss.compute(y[batch], y_pred, w_batch, from_logits=logits or None)
+            running.add(loss, y[batch], self.loss.prediction)
+            if progress is not None:
+                progress.step(running.logs)
+            if hooks:
+                listeners.on_test_batch_end(step, running.logs())
+        logs = running.logs()
+        listeners.on_test_end(logs)
+        return logs
+
+    @check_keywords
+    def predict(
+        self,
+        x: ArrayLike,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        steps: int | None = None,
+        callbacks: Callbacks = None,
+    ) -> Array:
+        """The model's output for x (n, ...), in inference mode: a new array of the model's dtype.
+
+        Raises ValueError or TypeError where x does not fit, or before the model knows its input's
+        shape.
+        """
+        self._require_built("predict")
+        batch_size = BATCH_SIZE if batch_size is None else check_int("batch_size", batch_size, 1)
+        steps = None if steps is None else check_int("steps", steps, 1)
+        verbose = check_verbose(verbose)
+        x = self.check_input(as_inputs(x, self.dtype))
+        total = _steps(len(x), batch_size, steps)
+        listeners = callbacks if isinstance(callbacks, CallbackList) else CallbackList(
+            callbacks, self, {"verbose": verbose, "epochs": 1, "steps": total}
+        )
+        y = np.empty((min(len(x), total * batch_size), *self._built_shape), self.dtype)
+        hooks = listeners.wants_predict_batches
+        progress = Progress("Predict", total, verbose, line=False)
+        listeners.on_predict_begin()
+        try:
+            for step in range(total):
+                if hooks:
+                    listeners.on_predict_batch_begin(step)
+                batch = slice(step * batch_size, (step + 1) * batch_size)
+                y[batch] = self.forward(x[batch])
+                progress.step(dict)
+                if hooks:
+                    listeners.on_predict_batch_end(step, {"outputs": y[batch]})
+            progress.finish({})
+        finally:
+            progress.close()
+        listeners.on_predict_end()
+        return y
+
+    # --- one batch at a time ---------------------------------------------------------------------
+
+    @check_keywords
+    def train_on_batch(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        class_weight: Mapping[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> float | list[float] | Logs:
+        """One step of training on one batch; returns its loss and metrics, as `evaluate` does.
+
+        Raises ValueError or TypeError where anything does not fit, before any weight changes.
+        """
+        self._require_compiled("train_on_batch")
+        x, y, weights = self._check_data(x, y, sample_weight)
+        if class_weight is not None:
+            if sample_weight is not None:
+                raise ValueError("give class_weight or sample_weight, not both")
+            weights = class_to_sample_weight(class_weight, y, self.dtype)
+        running = Running(self._metrics_for(y, x.shape[1:]))
+        self._build_for(x)
+        loss, y_pred = self._train_step(x, y, weights, self.trainable_params)
+        running.add(loss, y, y_pred)
+        return running.results(return_dict)
+
+    @check_keywords
+    def test_on_batch(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        return_dict: bool = False,
+    ) -> float | list[float] | Logs:
+        """The loss and metrics on one batch, as `evaluate` returns them."""
+        return self.evaluate(
+            x, y, len(np.atleast_1d(x)), 0, sample_weight, return_dict=return_dict
+        )
+
+    @check_keywords
+    def predict_on_batch(self, x: ArrayLike) -> Array:
+        """The output for one batch, as `predict` returns it."""
+        return self.predict(x, max(1, len(np.atleast_1d(x))), 0)
+
+    # --- summary ---------------------------------------------------------------------------------
+
+    @check_keywords
+    def summary(self, *, print_fn: Callable[[str], object] = print) -> None:
+        """Print the layers with their output shapes and numbers of params.
+
+        print_fn: called once with the whole text, instead of print.
+        """
+        rows = []
+        shape = self.input_shape
+        for layer in self.layers:
+            shape = None if shape is None else layer.output_shape(shape)
+            rows.append(
+                (
+                    f"{layer.name} ({type(layer).__name__})",
+                    "?" if shape is None else f"({', '.join(['None', *map(str, shape)])})",
+                    f"{layer.count_params():,}" if layer.built else "0 (unbuilt)",
+                )
+            )
+        total = sum(w.size for w in self.weights)
+        trainable = sum(p.size for p in self.trainable_params.values())
+        counts = {"Total": total, "Trainable": trainable, "Non-trainable": total - trainable}
+        itemsize = np.dtype(self.dtype).itemsize
+        lines = [
+            f'Model: "{self.name}"',
+            table(("Layer (type)", "Output Shape", "Param #"), rows),
+            *(f" {what} params: {n:,} ({format_size(n, itemsize)})" for what, n in counts.items()),
+        ]
+        print_fn("\n".join(lines))
+
+    # --- the door --------------------------------------------------------------------------------
+
+    def _check_data(self, x: Any, y: Any, sample_weight: Any = None) -> Data:
+        """x, y and weights, checked against each other, the model and the loss, and converted."""
+        x = as_inputs(x, self.dtype)
+        if self.input_shape is not None:
+            expected = self.output_shape(self.check_input(x).shape[1:])
+        else:
+            expected = self.output_shape(x.shape[1:])
+        check_same_length(x=x, y=np.asarray(y))
+        y = self.loss.check(y, expected, self.dtype)
+        return x, y, as_sample_weight(sample_weight, len(x), self.dtype)
+
+    def _metrics_for(self, y: Labels, input_shape: Shape) -> list[Metric]:
+        return resolve(self._metrics, y.shape, self.output_shape(input_shape))
+
+    def _build_for(self, x: Array) -> None:
+        if not self.built:
+            self.build(x.shape[1:], random.generator())
+
+    def _require_built(self, caller: str) -> None:
+        if not self.built:
+            raise ValueError(
+                f"{self.label} does not know its input's shape and has no weights yet, so "
+                f"{caller}() would return noise; begin it with Input(shape), or call fit() first"
+            )
+
+
+class Running:
+    """The means of loss and metrics over the batches so far."""
+
+    def __init__(self, scores: list[Metric]) -> None:
+        self._scores = scores
+        self._loss = 0.0
+        self._samples = 0
+        for score in scores:
+            score.reset_state()
+
+    def add(self, loss: float, y: Labels, y_pred: Array) -> None:
+        """Count one batch in."""
+        self._loss += loss * len(y)
+        self._samples += len(y)
+        for score in self._scores:
+            score.update_state(y, y_pred)
+
+    def logs(self) -> Logs:
+        """The loss, then the metrics, by name."""
+        logs = {"loss": self._loss / self._samples}
+        return logs | {score.name: float(score.result()) for score in self._scores}
+
+    def results(self, return_dict: bool) -> float | list[float] | Logs:
+        """A dict sorted by name, a list with the loss first, or the loss alone."""
+        logs = self.logs()
+        if return_dict:
+            return dict(sorted(logs.items()))
+        values = list(logs.values())
+        return values if len(values) > 1 else values[0]
+
+
+def _part(data: Data, part: slice) -> Data:
+    x, y, weights = data
+    return x[part], y[part], None if weights is None else weights[part]
+
+
+def _steps(samples: int, batch_size: int, steps: int | None) -> int:
+    available = -(-samples // batch_size)
+    return available if steps is None else min(steps, available)
+
+
+def _unpack_validation(validation_data: Any) -> tuple[Any, ...]:
+    if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
+        raise ValueError(
+            "validation_data must be (x, y) or (x, y, sample_weight), "
+            f"got {type(validation_data).__name__}"
+        )
+    return tuple(validation_data)
+
+
+def _validation_epochs(validation_freq: int | Collection[int]) -> Callable[[int], bool]:
+    """Whether to validate after an epoch, counted from 1."""
+    if isinstance(validation_freq, Collection) and not isinstance(validation_freq, str):
+        epochs = {check_int("validation_freq", epoch, 1) for epoch in validation_freq}
+        return epochs.__contains__
+    every = check_int("validation_freq", validation_freq, 1)
+    return lambda epoch: epoch % every == 0
+
+
+def _check_finite(x: Array, batches: Batches, steps: int) -> None:
+    """Raises ValueError for a NaN or infinity in x, naming where training would meet it first."""
+    bad = non_finite_samples(x)
+    if len(bad):
+        sample, batch = batches.first_position(bad)
+        index = tuple(int(i[0]) for i in np.nonzero(~np.isfinite(x[sample])))
+        raise ValueError(
+            f"x must be finite, got {x[sample][index]} at index {(sample, *index)}, which would be "
+            f"trained on in epoch {batch // steps + 1}, batch {batch % steps + 1}; {len(bad)} of "
+            f"{len(x)} samples hold NaN or infinity: remove or mend them"
+        )
+
+
+def _report_interrupt(epoch: int, verbose: int) -> None:
+    if verbose:
+        print(f"Interrupted in epoch {epoch + 1}; the model keeps what it has learned.")

@@ -240,16 +240,14 @@ class SparseCategoricalCrossentropy(Loss):
         expected = (len(y), *output_shape[:-1])
         if y.shape == (*expected, 1):
             y = y[..., 0]
-        if y.shape == (*expected, classes):
-            raise ValueError(
-                f"{_title(self)} takes class indices, y of shape {_shape(output_shape[:-1])}, got "
-                f"{_shape(y.shape[1:])}, which looks one-hot; use CategoricalCrossentropy "
-                "('categorical_crossentropy'), or y.argmax(axis=-1)"
-            )
         if y.shape != expected:
+            one_hot = (
+                ", which looks one-hot; use CategoricalCrossentropy ('categorical_crossentropy'), "
+                "or y.argmax(axis=-1)"
+            )
             raise ValueError(
                 f"{_title(self)} takes class indices, y of shape {_shape(output_shape[:-1])}, "
-                f"got {_shape(y.shape[1:])}"
+                f"got {_shape(y.shape[1:])}{one_hot if y.ndim > len(expected) else ''}"
             )
         _check_finite(self, y)
         if y.dtype.kind == "f":
@@ -278,7 +276,35 @@ class SparseCategoricalCrossentropy(Loss):
         return d_logits if from_logits else d_logits * _d_clip(y_pred) / _clip(y_pred)
 
 
-class CategoricalCrossentropy(Loss):
+class _Distribution(Loss):
+    """A cross-entropy whose labels are probabilities, which label_smoothing pulls to the middle."""
+
+    @check_keywords
+    def __init__(
+        self, from_logits: bool = False, label_smoothing: float = 0.0, *, name: str | None = None
+    ) -> None:
+        super().__init__(name=name)
+        self.from_logits = bool(from_logits)
+        self.label_smoothing = check_float("label_smoothing", label_smoothing, 0, 1)
+
+    def check(
+        self, y_true: ArrayLike, output_shape: tuple[int, ...], dtype: DTypeLike = "float32"
+    ) -> Labels:
+        """`Loss.check`, and all labels must lie from 0 to 1."""
+        y = super().check(y_true, output_shape, dtype)
+        _refuse(self, y, (y < 0) | (y > 1), "takes labels from 0 to 1")
+        return y
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this loss again."""
+        return {
+            "from_logits": self.from_logits,
+            "label_smoothing": self.label_smoothing,
+            "name": self.name,
+        }
+
+
+class CategoricalCrossentropy(_Distribution):
     """``losses = -sum(y_true * log(p))`` over the classes, for labels that are one-hot.
 
     y_true (n, c) one-hot or any distribution, y_pred (n, c): probabilities p, or logits z with
@@ -290,14 +316,6 @@ class CategoricalCrossentropy(Loss):
     """
 
     paired_activation = "softmax"
-
-    @check_keywords
-    def __init__(
-        self, from_logits: bool = False, label_smoothing: float = 0.0, *, name: str | None = None
-    ) -> None:
-        super().__init__(name=name)
-        self.from_logits = bool(from_logits)
-        self.label_smoothing = check_float("label_smoothing", label_smoothing, 0, 1)
 
     def check(
         self, y_true: ArrayLike, output_shape: tuple[int, ...], dtype: DTypeLike = "float32"
@@ -317,27 +335,19 @@ class CategoricalCrossentropy(Loss):
                 "SparseCategoricalCrossentropy ('sparse_categorical_crossentropy'), or "
                 f"utils.to_categorical(y, {classes})"
             )
-        y = super().check(y, output_shape, dtype)
-        _refuse(self, y, (y < 0) | (y > 1), "takes labels from 0 to 1")
-        return y
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments that make this loss again."""
-        return {
-            "from_logits": self.from_logits,
-            "label_smoothing": self.label_smoothing,
-            "name": self.name,
-        }
+        return super().check(y, output_shape, dtype)
 
     def _targets(self, y_true: Labels) -> Labels:
         if not self.label_smoothing:
             return y_true
-        return y_true * (1 - self.label_smoothing) + self.label_smoothing / y_true.shape[-1]
+        uniform = self.label_smoothing / y_true.shape[-1]
+        smooth: Labels = y_true * (1 - self.label_smoothing) + uniform
+        return smooth
 
     def _forward(self, y_true: Labels, y_pred: Array, from_logits: bool) -> tuple[Array, Array]:
         if from_logits:
             return kernels.softmax_cross_entropy(y_pred, y_true)
-        q = y_pred / y_pred.sum(axis=1, keepdims=True)
+        q: Array = y_pred / y_pred.sum(axis=1, keepdims=True)
         return -(y_true * np.log(_clip(q))).sum(axis=1), q
 
     def _backward(
@@ -351,7 +361,7 @@ class CategoricalCrossentropy(Loss):
         return dp
 
 
-class BinaryCrossentropy(Loss):
+class BinaryCrossentropy(_Distribution):
     """``losses = mean(-y_true * log(p) - (1 - y_true) * log(1 - p))`` over the last axis.
 
     y_true (n, c) of zeros and ones, y_pred (n, c): probabilities p, or logits z with
@@ -363,37 +373,11 @@ class BinaryCrossentropy(Loss):
 
     paired_activation = "sigmoid"
 
-    @check_keywords
-    def __init__(
-        self, from_logits: bool = False, label_smoothing: float = 0.0, *, name: str | None = None
-    ) -> None:
-        super().__init__(name=name)
-        self.from_logits = bool(from_logits)
-        self.label_smoothing = check_float("label_smoothing", label_smoothing, 0, 1)
-
-    def check(
-        self, y_true: ArrayLike, output_shape: tuple[int, ...], dtype: DTypeLike = "float32"
-    ) -> Labels:
-        """Labels from 0 to 1 as an array of ``dtype``; (n,) is taken for (n, 1) too.
-
-        Raises TypeError for what is not numbers, ValueError for a wrong shape or value.
-        """
-        y = super().check(y_true, output_shape, dtype)
-        _refuse(self, y, (y < 0) | (y > 1), "takes labels from 0 to 1")
-        return y
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments that make this loss again."""
-        return {
-            "from_logits": self.from_logits,
-            "label_smoothing": self.label_smoothing,
-            "name": self.name,
-        }
-
     def _targets(self, y_true: Labels) -> Labels:
         if not self.label_smoothing:
             return y_true
-        return y_true * (1 - self.label_smoothing) + self.label_smoothing / 2
+        smooth: Labels = y_true * (1 - self.label_smoothing) + self.label_smoothing / 2
+        return smooth
 
     def _forward(self, y_true: Labels, y_pred: Array, from_logits: bool) -> tuple[Array, Array]:
         if from_logits:
@@ -408,11 +392,11 @@ class BinaryCrossentropy(Loss):
         self, y_true: Labels, y_pred: Array, activated: Array, weights: Array, from_logits: bool
     ) -> Array:
         if from_logits:
-            d = activated - y_true
+            d: Array = activated - y_true
         else:
             p = _clip(y_pred)
             d = ((1 - y_true) / (1 - p) - y_true / p) * _d_clip(y_pred)
-        return np.multiply(d, weights[:, None] / y_pred.shape[1])
+        return d * (weights[:, None] / y_pred.shape[1])
 
 
 class MeanSquaredError(Loss):
@@ -525,10 +509,10 @@ def _without_last_one(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _classes(loss: Loss, output_shape: tuple[int, ...]) -> int:
-    if not output_shape:
+    if not output_shape or output_shape[-1] < 2:
         raise ValueError(
-            f"{_title(loss)} takes predictions of shape (n, classes), got one number a sample; "
-            "use BinaryCrossentropy for two classes with one output"
+            f"{_title(loss)} takes predictions of shape (n, classes), at least 2 classes, got "
+            f"{_shape(output_shape)}; for two classes with one output use BinaryCrossentropy"
         )
     return output_shape[-1]
 

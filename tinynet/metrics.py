@@ -425,7 +425,8 @@ def _error(y_true: ArrayLike, y_pred: ArrayLike) -> Values:
     true, predicted = _same_shape(y_true, y_pred)
     if predicted.dtype.kind != "f":
         predicted = predicted.astype(np.float32)
-    return np.subtract(predicted, true.astype(predicted.dtype, copy=False))
+    error: Values = predicted - true.astype(predicted.dtype, copy=False)
+    return error
 
 
 def _class_indices(name: str, values: ArrayLike) -> tuple[NDArray[np.int64], int]:

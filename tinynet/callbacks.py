@@ -46,7 +46,7 @@ class Callback:
     batches of an epoch); both are set before the first hook is called.
 
     needs_finite_input: a subclass that sets it True makes `fit` look for NaN and infinity in x
-    before it trains, and refuse them (see `check_finite_input`).
+    before it trains, and refuse them.
     """
 
     needs_finite_input = False
@@ -110,8 +110,8 @@ class Callback:
     def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Called before a batch is predicted."""
 
-    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Called after a batch was predicted."""
+    def on_predict_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Called after a batch was predicted; ``logs["outputs"]`` is the prediction."""
 
 
 HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
@@ -140,7 +140,8 @@ class History(Callback):
 
     def __repr__(self) -> str:
         last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in self.history.items())
-        return f"<History of {len(self.epoch)} epochs{': at the end ' if last else ''}{last}>"
+        epochs = f"{len(self.epoch)} epoch{'' if len(self.epoch) == 1 else 's'}"
+        return f"<History of {epochs}{', last ' if last else ''}{last}>"
 
 
 class MonitorCallback(Callback):
@@ -199,8 +200,8 @@ class MonitorCallback(Callback):
 
 
 def _direction(monitor: str) -> str:
-    """ "min" or "max", whichever is better for a metric of this name."""
-    name = monitor.removeprefix("val_")
+    """Whether a metric of this name gets better towards "min" or "max"."""
+    name = monitor.removeprefix("val_").lower()
     if name.endswith(("loss", "error", "crossentropy")) or name in ("mse", "mae"):
         return "min"
     if name.endswith(("accuracy", "acc")):
@@ -263,15 +264,12 @@ class EarlyStopping(MonitorCallback):
         current = self.monitored(logs or {})
         if current is None or epoch < self.start_from_epoch:
             return
-        improved = self.is_improvement(current, self.best)
-        if improved:
+        self.wait += 1
+        if self.is_improvement(current, self.best):
             self.best = current
-        if improved or self.best_weights is None:
             self.best_epoch = epoch
             if self.restore_best_weights:
                 self.best_weights = self.model.get_weights()
-        self.wait += 1
-        if improved:
             if self.baseline is None or self.is_improvement(current, self.baseline):
                 self.wait = 0
         elif self.wait >= self.patience and epoch > 0:
@@ -437,13 +435,13 @@ class CSVLogger(Callback):
                 f"separator must be one character such as ',' or ';', got {received(separator)}"
             )
         self.filename = fspath(filename)
+        self._path = Path(filename).absolute()
         self.separator = separator
         self.append = _check_bool("append", append)
         self.keys: list[str] | None = None
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Make the file, or read the columns of the one to append to."""
-        self._path = Path(self.filename).absolute()
         if not self._path.parent.is_dir():
             raise FileNotFoundError(
                 f"CSVLogger cannot write {self.filename!r}: the folder "
@@ -454,8 +452,8 @@ class CSVLogger(Callback):
             text = file.read()
             if text and not text.endswith("\n"):
                 file.write("\r\n")
-        header = next(csv.reader(text.splitlines(), delimiter=self.separator), None)
-        if header and header[0] != "epoch":
+        header = next(csv.reader(text.splitlines(), delimiter=self.separator), [])
+        if text and header[:1] != ["epoch"]:
             raise ValueError(
                 f"CSVLogger cannot append to {self.filename!r}: its first line must begin with "
                 f"the column 'epoch' followed by {self.separator!r}, it is "
@@ -516,47 +514,6 @@ class TerminateOnNaN(Callback):
         self.model.stop_training = True
 
 
-def find_non_finite(x: NDArray[Any], order: NDArray[np.integer] | None = None) -> int | None:
-    """The first place in ``order`` whose sample has a NaN or infinity; None if there is none.
-
-    x (n, ...); order: sample numbers as they are trained on, by default 0 to n - 1.
-    """
-    if not np.issubdtype(x.dtype, np.inexact):
-        return None
-    finite = np.empty(len(x), bool)
-    rows = max(1, 2**20 // max(1, x[:1].size))  # in parts: a mask of all of x would be large
-    for start in range(0, len(x), rows):
-        part = x[start : start + rows]
-        finite[start : start + rows] = np.isfinite(part).all(axis=tuple(range(1, x.ndim)))
-    ordered = finite if order is None else finite[order]
-    return None if ordered.all() else int(ordered.argmin())
-
-
-def check_finite_input(
-    x: NDArray[Any],
-    batch_size: int,
-    steps_per_epoch: int,
-    order: NDArray[np.integer] | None = None,
-    initial_epoch: int = 0,
-) -> None:
-    """Raise a ValueError that names where x (n, ...) would first bring NaN or infinity.
-
-    order: sample numbers as they will be trained on, without the samples that never will be.
-    """
-    place = find_non_finite(x, order)
-    if place is None:
-        return
-    sample = place if order is None else int(order[place])
-    epoch, batch = divmod(place // batch_size, steps_per_epoch)
-    values = x[sample]
-    value = values[~np.isfinite(values)].flat[0] if values.ndim else values
-    raise ValueError(
-        f"x[{sample}] contains {value}, in epoch {initial_epoch + epoch + 1}, batch {batch + 1}; "
-        "TerminateOnNaN expects finite inputs: remove the sample, or replace the value "
-        "(numpy.nan_to_num)"
-    )
-
-
 class LambdaCallback(Callback):
     """A callback made of functions: ``LambdaCallback(on_epoch_end=lambda epoch, logs: ...)``.
 
@@ -609,8 +566,8 @@ class CallbackList:
     """The callbacks of one `fit`, `evaluate` or `predict`, called together, in order.
 
     callbacks: a Callback, a list of them, or None.
-    add_history: end the list with a History, unless there is one, and make it ``model.history``;
-    for `fit` only.
+    ``history`` is the History among them; where there is none, one is put at the end. It becomes
+    ``model.history`` when a training begins.
 
     Raises TypeError for anything in the list that is not an instance of Callback.
     """
@@ -620,14 +577,12 @@ class CallbackList:
         callbacks: Callback | Sequence[Callback] | None,
         model: Any,
         params: Params,
-        add_history: bool = True,
     ) -> None:
+        self.model = model
         self.callbacks = _check_callbacks(callbacks)
-        if add_history:
-            histories = [c for c in self.callbacks if isinstance(c, History)] or [History()]
-            if histories[-1] not in self.callbacks:
-                self.callbacks.append(histories[-1])
-            model.history = histories[-1]
+        if not any(isinstance(callback, History) for callback in self.callbacks):
+            self.callbacks.append(History())
+        self.history = next(c for c in reversed(self.callbacks) if isinstance(c, History))
         for callback in self.callbacks:
             callback.set_model(model)
             callback.set_params(params)
@@ -662,7 +617,12 @@ class CallbackList:
             for hook in hooks
         )
 
-    on_train_begin = _forward(Callback.on_train_begin)
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Make the history the model's, then forward."""
+        self.model.history = self.history
+        for callback in self.callbacks:
+            callback.on_train_begin(logs)
+
     on_train_end = _forward(Callback.on_train_end)
     on_epoch_begin = _forward(Callback.on_epoch_begin)
     on_epoch_end = _forward(Callback.on_epoch_end)

@@ -12,48 +12,47 @@ from types import TracebackType
 from typing import Self
 
 from tinynet.kernels import reference
-from tinynet.kernels.geometry import output_size, pad_amounts
+from tinynet.kernels.geometry import output_size as output_size
+from tinynet.kernels.geometry import pad_amounts as pad_amounts
+from tinynet.kernels.reference import adam_update as adam_update
+from tinynet.kernels.reference import average_pool2d as average_pool2d
+from tinynet.kernels.reference import average_pool2d_gradient as average_pool2d_gradient
+from tinynet.kernels.reference import batch_norm as batch_norm
+from tinynet.kernels.reference import batch_norm_gradient as batch_norm_gradient
+from tinynet.kernels.reference import batch_norm_inference as batch_norm_inference
+from tinynet.kernels.reference import bias_activation as bias_activation
+from tinynet.kernels.reference import bias_activation_gradient as bias_activation_gradient
+from tinynet.kernels.reference import conv2d as conv2d
+from tinynet.kernels.reference import conv2d_input_gradient as conv2d_input_gradient
+from tinynet.kernels.reference import conv2d_kernel_gradient as conv2d_kernel_gradient
+from tinynet.kernels.reference import dropout as dropout
+from tinynet.kernels.reference import leaky_relu as leaky_relu
+from tinynet.kernels.reference import leaky_relu_gradient as leaky_relu_gradient
+from tinynet.kernels.reference import log_softmax as log_softmax
+from tinynet.kernels.reference import log_softmax_gradient as log_softmax_gradient
+from tinynet.kernels.reference import matmul as matmul
+from tinynet.kernels.reference import max_pool2d as max_pool2d
+from tinynet.kernels.reference import max_pool2d_gradient as max_pool2d_gradient
+from tinynet.kernels.reference import relu as relu
+from tinynet.kernels.reference import relu_gradient as relu_gradient
+from tinynet.kernels.reference import rmsprop_update as rmsprop_update
+from tinynet.kernels.reference import sgd_update as sgd_update
+from tinynet.kernels.reference import sigmoid as sigmoid
+from tinynet.kernels.reference import sigmoid_gradient as sigmoid_gradient
+from tinynet.kernels.reference import softmax as softmax
+from tinynet.kernels.reference import softmax_cross_entropy as softmax_cross_entropy
 from tinynet.kernels.reference import (
-    adam_update,
-    average_pool2d,
-    average_pool2d_gradient,
-    batch_norm,
-    batch_norm_gradient,
-    batch_norm_inference,
-    bias_activation,
-    bias_activation_gradient,
-    conv2d,
-    conv2d_input_gradient,
-    conv2d_kernel_gradient,
-    dropout,
-    leaky_relu,
-    leaky_relu_gradient,
-    log_softmax,
-    log_softmax_gradient,
-    matmul,
-    max_pool2d,
-    max_pool2d_gradient,
-    relu,
-    relu_gradient,
-    rmsprop_update,
-    sgd_update,
-    sigmoid,
-    sigmoid_gradient,
-    softmax,
-    softmax_cross_entropy,
-    softmax_cross_entropy_gradient,
-    softmax_gradient,
-    tanh,
-    tanh_gradient,
+    softmax_cross_entropy_gradient as softmax_cross_entropy_gradient,
 )
+from tinynet.kernels.reference import softmax_gradient as softmax_gradient
+from tinynet.kernels.reference import tanh as tanh
+from tinynet.kernels.reference import tanh_gradient as tanh_gradient
 
 KERNELS = tuple(
     name
     for name, function in vars(reference).items()
     if getattr(function, "__module__", None) == reference.__name__ and not name.startswith("_")
 )
-
-__all__ = [*KERNELS, "KERNELS", "backend", "output_size", "pad_amounts", "use"]
 
 _MODULES = {"numpy": "tinynet.kernels.reference", "numba": "tinynet.kernels.compiled"}
 _backend = "numpy"

@@ -10,6 +10,8 @@ result, and returns the gradient with respect to its inputs: the vector-Jacobian
 the derivative is simpler in terms of the result ``y`` than of the input, it takes ``y``.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 from tinynet.kernels.geometry import Pair, output_size, pad_amounts
 
 Array = NDArray[np.floating]
-Labels = NDArray[np.integer] | Array
+Labels = NDArray[Any]
 Shape4 = tuple[int, int, int, int]
 
 
@@ -316,8 +318,8 @@ def max_pool2d_gradient(
 
 def _window_counts(input_shape: Shape4, pool_size: Pair, strides: Pair, padding: str) -> Array:
     """How many entries of each window lie on the image rather than on padding: (oh, ow, 1)."""
-    ones = np.ones((1, input_shape[1], input_shape[2], 1))
-    windows = _windows(_pad(ones, pool_size, strides, padding), pool_size, strides)
+    on_image = _pad(np.ones((1, *input_shape[1:3], 1)), pool_size, strides, padding)
+    windows = _windows(on_image, pool_size, strides)
     return windows.sum(axis=(4, 5))[0]
 
 

@@ -8,6 +8,7 @@ they stand alone; arrays always have it, first.
 import inspect
 import math
 import re
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -177,7 +178,7 @@ class Layer:
         """Copies of the params, then of the state."""
         return [w.copy() for w in self.weights]
 
-    def set_weights(self, weights: list[Array]) -> None:
+    def set_weights(self, weights: Sequence[ArrayLike]) -> None:
         """Copy ``weights``, in the order of `get_weights`, into the layer.
 
         Raises ValueError, before anything is changed, where their count or shapes do not fit.
@@ -275,17 +276,23 @@ def snake_case(name: str) -> str:
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower().lstrip("_")
 
 
-def check_shape(argument: str, shape: Any) -> Shape:
-    """``shape`` as a tuple of positive ints. Raises TypeError or ValueError."""
+def check_shape(argument: str, shape: Any, open_size: bool = False) -> Shape:
+    """``shape`` as a tuple of positive ints; with ``open_size`` one of them may be -1.
+
+    Raises TypeError for what is no tuple, ValueError for other entries.
+    """
     if isinstance(shape, str) or not hasattr(shape, "__iter__"):
         raise TypeError(
             f"{argument} must be a tuple of integers such as (28, 28), got {received(shape)}"
         )
     sizes = tuple(shape)
-    if any(isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1 for n in sizes):
+    known = [n for n in sizes if not (open_size and n == -1)]
+    if any(isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1 for n in known):
         raise ValueError(
             f"{argument} must hold positive integers, without the batch axis, got {sizes}"
         )
+    if len(sizes) - len(known) > 1:
+        raise ValueError(f"{argument} can leave one size open with -1, got {sizes}")
     return tuple(int(n) for n in sizes)
 
 
@@ -304,7 +311,7 @@ def _constructor_arguments(layer: Layer) -> list[str]:
     """Every argument a layer's constructor takes, those of its base classes included."""
     names: dict[str, None] = {}
     for cls in type(layer).__mro__[:-1]:
-        for parameter in inspect.signature(cls.__init__).parameters.values():
-            if parameter.name != "self" and parameter.kind is not parameter.VAR_KEYWORD:
+        for parameter in inspect.signature(cls).parameters.values():
+            if parameter.kind is not parameter.VAR_KEYWORD:
                 names[parameter.name] = None
     return list(names)

@@ -3,10 +3,8 @@
 import math
 from typing import Any
 
-import numpy as np
-
-from tinynet.errors import check_float, received
-from tinynet.layers.base import Array, Layer, Shape
+from tinynet.errors import check_float
+from tinynet.layers.base import Array, Layer, Shape, check_shape
 
 
 class Reshape(Layer):
@@ -21,16 +19,7 @@ class Reshape(Layer):
 
     def __init__(self, target_shape: Shape, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if isinstance(target_shape, str) or not hasattr(target_shape, "__iter__"):
-            raise TypeError(f"target_shape must be a tuple, got {received(target_shape)}")
-        sizes = tuple(target_shape)
-        for size in sizes:
-            whole = isinstance(size, int | np.integer) and not isinstance(size, bool)
-            if not whole or size == 0 or size < -1:
-                raise ValueError(f"target_shape must hold positive integers or one -1, got {sizes}")
-        if sizes.count(-1) > 1:
-            raise ValueError(f"target_shape can leave one size open with -1, got {sizes}")
-        self.target_shape = tuple(int(size) for size in sizes)
+        self.target_shape = check_shape("target_shape", target_shape, open_size=True)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """target_shape, with what remains in the place of -1"""

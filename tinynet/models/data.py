@@ -24,7 +24,7 @@ def check_numeric(name: str, values: Any) -> NDArray[Any]:
     try:
         array = np.asarray(values)
     except ValueError as error:
-        raise ValueError(f"{name} must be one array, but its rows differ in shape: {error}") from None
+        raise ValueError(f"{name} must be one array, but its rows differ: {error}") from None
     if array.dtype.kind not in "biuf":
         raise TypeError(
             f"{name} must be an array of numbers, got dtype {array.dtype}; convert it first, "

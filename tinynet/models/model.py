@@ -4,16 +4,17 @@ The training loop knows nothing of how layers are connected; a subclass, such as
 `tinynet.models.Sequential`, says that in build, forward, backward and backward_params.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from tinynet import losses, optimizers, random
 from tinynet.callbacks import Callback, CallbackList, History
 from tinynet.errors import check_int, check_keywords, received, unknown_name
 from tinynet.layers.base import Array, Layer, Shape
+from tinynet.metrics import Metric, resolve
 from tinynet.models.data import (
     Batches,
     Labels,
@@ -25,14 +26,13 @@ from tinynet.models.data import (
     split_point,
     take,
 )
-from tinynet.metrics import Metric, resolve
 from tinynet.models.interrupt import Interrupt, catch_interrupt
 from tinynet.models.progress import Progress, check_verbose
 from tinynet.models.summary import format_size, table
 
 Logs = dict[str, float]
 Data = tuple[Array, Labels, Array | None]
-Callbacks = Callback | list[Callback] | CallbackList | None
+Callbacks = Callback | Sequence[Callback] | None
 
 BATCH_SIZE = 32
 
@@ -234,7 +234,7 @@ class Model(Layer):
 
         batches = Batches(len(train[0]), batch_size, bool(shuffle), random.generator())
         steps = steps_per_epoch or batches.per_pass
-        listeners = callbacks if isinstance(callbacks, CallbackList) else CallbackList(
+        listeners = CallbackList(
             callbacks, self, {"verbose": verbose, "epochs": epochs, "steps": steps}
         )
         if listeners.needs_finite_input:
@@ -345,19 +345,14 @@ class Model(Layer):
         verbose = check_verbose(verbose)
         data = self._check_data(x, y, sample_weight)
         total = _steps(len(data[0]), batch_size, steps)
-        listeners = callbacks if isinstance(callbacks, CallbackList) else CallbackList(
-            callbacks, self, {"verbose": verbose, "epochs": 1, "steps": total}
-        )
+        listeners = CallbackList(callbacks, self, {"verbose": verbose, "epochs": 1, "steps": total})
         progress = Progress("Evaluate", total, verbose)
         try:
             logs = self._test(data, batch_size, steps, listeners, progress)
             progress.finish(logs)
         finally:
             progress.close()
-        if return_dict:
-            return dict(sorted(logs.items()))
-        values = list(logs.values())
-        return values if len(values) > 1 else values[0]
+        return _as_results(logs, return_dict)
 
     def _test(
         self,
@@ -409,9 +404,7 @@ class Model(Layer):
         verbose = check_verbose(verbose)
         x = self.check_input(as_inputs(x, self.dtype))
         total = _steps(len(x), batch_size, steps)
-        listeners = callbacks if isinstance(callbacks, CallbackList) else CallbackList(
-            callbacks, self, {"verbose": verbose, "epochs": 1, "steps": total}
-        )
+        listeners = CallbackList(callbacks, self, {"verbose": verbose, "epochs": 1, "steps": total})
         y = np.empty((min(len(x), total * batch_size), *self._built_shape), self.dtype)
         hooks = listeners.wants_predict_batches
         progress = Progress("Predict", total, verbose, line=False)
@@ -456,7 +449,7 @@ class Model(Layer):
         self._build_for(x)
         loss, y_pred = self._train_step(x, y, weights, self.trainable_params)
         running.add(loss, y, y_pred)
-        return running.results(return_dict)
+        return _as_results(running.logs(), return_dict)
 
     @check_keywords
     def test_on_batch(
@@ -467,9 +460,7 @@ class Model(Layer):
         return_dict: bool = False,
     ) -> float | list[float] | Logs:
         """The loss and metrics on one batch, as `evaluate` returns them."""
-        return self.evaluate(
-            x, y, len(np.atleast_1d(x)), 0, sample_weight, return_dict=return_dict
-        )
+        return self.evaluate(x, y, len(np.atleast_1d(x)), 0, sample_weight, return_dict=return_dict)
 
     @check_keywords
     def predict_on_batch(self, x: ArrayLike) -> Array:
@@ -556,13 +547,13 @@ class Running:
         logs = {"loss": self._loss / self._samples}
         return logs | {score.name: float(score.result()) for score in self._scores}
 
-    def results(self, return_dict: bool) -> float | list[float] | Logs:
-        """A dict sorted by name, a list with the loss first, or the loss alone."""
-        logs = self.logs()
-        if return_dict:
-            return dict(sorted(logs.items()))
-        values = list(logs.values())
-        return values if len(values) > 1 else values[0]
+
+def _as_results(logs: Logs, return_dict: bool) -> float | list[float] | Logs:
+    """A dict sorted by name, a list with the loss first, or the loss alone."""
+    if return_dict:
+        return dict(sorted(logs.items()))
+    values = list(logs.values())
+    return values if len(values) > 1 else values[0]
 
 
 def _part(data: Data, part: slice) -> Data:
@@ -586,7 +577,7 @@ def _unpack_validation(validation_data: Any) -> tuple[Any, ...]:
 
 def _validation_epochs(validation_freq: int | Collection[int]) -> Callable[[int], bool]:
     """Whether to validate after an epoch, counted from 1."""
-    if isinstance(validation_freq, Collection) and not isinstance(validation_freq, str):
+    if isinstance(validation_freq, Collection):
         epochs = {check_int("validation_freq", epoch, 1) for epoch in validation_freq}
         return epochs.__contains__
     every = check_int("validation_freq", validation_freq, 1)

@@ -11,10 +11,10 @@ from tinynet.errors import received
 
 def check_verbose(verbose: object) -> int:
     """0, 1 or 2; "auto" means 1. Raises ValueError for anything else."""
-    if isinstance(verbose, str) and verbose == "auto":
+    if verbose == "auto":
         return 1
-    if verbose in (0, 1, 2):
-        return int(verbose)  # type: ignore[call-overload, no-any-return]
+    if isinstance(verbose, int) and verbose in (0, 1, 2):
+        return int(verbose)
     raise ValueError(f"verbose must be 'auto', 0, 1 or 2, got {received(verbose)}")
 
 

@@ -1,6 +1,6 @@
 """Sequential: a chain of layers, each taking what the one before it gives."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,13 +74,15 @@ class Sequential(Model):
         self._chain_changed()
         return layer
 
-    def build(self, input_shape: Shape, rng: np.random.Generator | None = None) -> None:
+    def build(
+        self, input_shape: Sequence[int | None], rng: np.random.Generator | None = None
+    ) -> None:
         """Make all weights, for samples of ``input_shape``; (None, ...), with batch axis, too.
 
         Raises ValueError where a layer does not fit, before any weights are made.
         """
-        shape: Shape = tuple(input_shape)
-        shape = check_shape("input_shape", shape[1:] if shape[:1] == (None,) else shape)
+        sizes = tuple(input_shape)
+        shape = check_shape("input_shape", sizes[1:] if sizes[:1] == (None,) else sizes)
         if self.input_shape not in (None, shape):
             raise ValueError(f"{self.label} was built for {self.input_shape}, got {shape}")
         self.output_shape(shape)
@@ -107,8 +109,8 @@ class Sequential(Model):
             y = layer.forward(y, training=training)
         last: Any = self.layers[-1]
         if logits:
-            return last.forward(y, training=training, logits=True)  # type: ignore[no-any-return]
-        return last.forward(y, training=training)  # type: ignore[no-any-return]
+            return last.forward(y, training=training, logits=True)
+        return last.forward(y, training=training)
 
     def backward(self, dy: Array) -> Array:
         """Back through all layers, last to first: dx, and the grads of every layer on the way."""
@@ -185,7 +187,7 @@ class Sequential(Model):
                 if name not in taken
             )
         raise ValueError(
-            f"{self.label} has a layer called {layer.name!r} already; give one of them another name="
+            f"{self.label} has a layer called {layer.name!r} already; give one another name="
         )
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-import tinynet
 from tinynet.datasets import fashion_mnist
 
 TRAIN_PER_CLASS = 600
@@ -19,13 +18,8 @@ TEST_PER_CLASS = 100
 
 
 def first_of_each_class(y, count):
-    """The indices of the first ``count`` entries of each class, one round of classes at a time.
-
-    So every part of the sample is balanced too, a validation split at its end included. Within
-    a round the order is the original one, which keeps the labels from coming in a fixed pattern.
-    """
-    rounds = np.stack([np.flatnonzero(y == c)[:count] for c in np.unique(y)], axis=1)
-    return np.sort(rounds, axis=1).ravel()
+    """The indices of the first ``count`` entries of each class, in ascending order."""
+    return np.sort(np.concatenate([np.flatnonzero(y == c)[:count] for c in np.unique(y)]))
 
 
 def idx_bytes(array):
@@ -44,8 +38,8 @@ def gz_bytes(data):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    package = Path(tinynet.__file__).parent
-    parser.add_argument("folder", nargs="?", type=Path, default=package / "datasets" / "sample")
+    bundled = Path(fashion_mnist.__file__).parent / "sample"
+    parser.add_argument("folder", nargs="?", type=Path, default=bundled)
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
 

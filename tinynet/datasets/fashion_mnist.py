@@ -125,7 +125,18 @@ def load_sample() -> tuple[Split, Split]:
     x_train, y_train, x_test, y_test = (
         idx.parse(gzip.decompress((folder / f"{file.name}.gz").read_bytes())) for file in _FILES
     )
-    return (x_train, y_train), (x_test, y_test)
+    return _in_rounds(x_train, y_train), _in_rounds(x_test, y_test)
+
+
+def _in_rounds(x: NDArray[np.uint8], y: NDArray[np.uint8]) -> Split:
+    """The same images, one of each class, then the next of each; y must be balanced.
+
+    The files keep the original order, and in that the last images of a balanced choice are of a
+    few classes only: a validation split, which takes the last, would not be balanced.
+    """
+    by_class = np.argsort(y, kind="stable").reshape(len(class_names), -1)
+    order = np.sort(by_class, axis=0).T.ravel()
+    return x[order], y[order]
 
 
 def _load_folder(folder: Path) -> tuple[Split, Split]:

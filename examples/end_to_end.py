@@ -1,0 +1,90 @@
+"""From the raw images to the weakest classes: everything that one does around a network.
+
+Explore, normalize, one-hot, split, build with Dropout, train until the validation loss stops
+falling, evaluate, and ask which clothes are taken for which.
+"""
+
+import sys
+
+import numpy as np
+from lesson import Lesson
+
+import tinynet as keras
+from tinynet import layers
+
+lesson = Lesson(
+    "end_to_end", "Fashion-MNIST from exploration to the confusion matrix.", epochs=30,
+    measured=None,
+)  # fmt: skip
+
+# Explore.
+(train_images, train_labels), (test_images, test_labels) = lesson.load()
+class_names = keras.datasets.fashion_mnist.class_names
+print(f"Training: images {train_images.shape}, labels {train_labels.shape}")
+print(f"Test:     images {test_images.shape}, labels {test_labels.shape}")
+print(f"Pixels from {train_images.min()} to {train_images.max()}, mean {train_images.mean():.1f}")
+print("Images of each class:")
+for name, in_train, in_test in zip(
+    class_names, np.bincount(train_labels), np.bincount(test_labels), strict=True
+):
+    print(f"  {name:12} {in_train:5} to train, {in_test:5} to test")
+
+# Normalize, one-hot, split: a tenth of the images, drawn at random, is for validation.
+images, rows = train_images / 255.0, keras.utils.to_categorical(train_labels, 10)
+order = np.random.default_rng(0).permutation(len(images))
+for_training, for_validation = np.split(order, [len(order) * 9 // 10])
+x_train, y_train = images[for_training], rows[for_training]
+x_val, y_val = images[for_validation], rows[for_validation]
+x_test, y_test = test_images / 255.0, keras.utils.to_categorical(test_labels, 10)
+
+# Build.
+model = keras.Sequential(
+    [
+        keras.Input(shape=(28, 28)),
+        layers.Flatten(),
+        layers.Dense(256, activation="relu"),
+        layers.Dropout(0.3),
+        layers.Dense(128, activation="relu"),
+        layers.Dropout(0.3),
+        layers.Dense(10, activation="softmax"),
+    ]
+)
+model.summary()
+
+# Compile and train, until three epochs in a row have not lowered the validation loss.
+model.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
+stop = keras.callbacks.EarlyStopping(monitor="val_loss", patience=3, restore_best_weights=True)
+history = model.fit(
+    x_train,
+    y_train,
+    batch_size=64,
+    epochs=lesson.epochs,
+    validation_data=(x_val, y_val),
+    callbacks=[stop],
+)
+print(f"Trained for {len(history.epoch)} epochs, and went back to the weights of the best.")
+
+# Evaluate.
+test_loss, test_accuracy = model.evaluate(x_test, y_test)
+
+# Confusion matrix: a row for each true class, a column for each predicted one.
+predicted = model.predict(x_test).argmax(axis=1)
+confusion = keras.metrics.confusion_matrix(test_labels, predicted, num_classes=10)
+print("\nTrue class (rows) and predicted class (columns):")
+print(" " * 12, *(f"{name[:6]:>6}" for name in class_names))
+for name, counts in zip(class_names, confusion, strict=True):
+    print(f"{name:12}", *(f"{count:6}" for count in counts))
+
+# The weakest classes, and what they are taken for.
+recall = confusion.diagonal() / confusion.sum(axis=1)
+print("\nThe weakest classes:")
+for label in recall.argsort()[:3]:
+    mistakes = confusion[label].copy()
+    mistakes[label] = 0
+    taken_for = mistakes.argmax()
+    print(
+        f"  {class_names[label]:12} {recall[label]:6.1%} right; most often taken for "
+        f"{class_names[taken_for]} ({mistakes[taken_for]} times)"
+    )
+
+sys.exit(lesson.report(history, test_accuracy, test_loss))

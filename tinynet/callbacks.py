@@ -21,7 +21,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,6 @@ from tinynet.errors import (
 
 Logs = dict[str, float]
 Params = dict[str, Any]
-P = ParamSpec("P")
 
 
 class Callback:
@@ -550,18 +549,6 @@ class LambdaCallback(Callback):
             setattr(self, name, function)
 
 
-def _forward(
-    hook: Callable[Concatenate[Callback, P], None],
-) -> Callable[Concatenate["CallbackList", P], None]:
-    """The hook of a list: ``hook`` of each callback, in order."""
-
-    def forward(self: "CallbackList", /, *args: P.args, **kwargs: P.kwargs) -> None:
-        for callback in self.callbacks:
-            getattr(callback, hook.__name__)(*args, **kwargs)
-
-    return forward
-
-
 class CallbackList:
     """The callbacks of one `fit`, `evaluate` or `predict`, called together, in order.
 
@@ -617,25 +604,68 @@ class CallbackList:
             for hook in hooks
         )
 
-    def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Make the history the model's, then forward."""
-        self.model.history = self.history
+    def _each(self, hook: str, logs: dict[str, Any] | None, *number: int) -> None:
+        # Always with logs, so that a hook may be written without a default for them.
+        logs = {} if logs is None else logs
         for callback in self.callbacks:
-            callback.on_train_begin(logs)
+            getattr(callback, hook)(*number, logs)
 
-    on_train_end = _forward(Callback.on_train_end)
-    on_epoch_begin = _forward(Callback.on_epoch_begin)
-    on_epoch_end = _forward(Callback.on_epoch_end)
-    on_train_batch_begin = _forward(Callback.on_train_batch_begin)
-    on_train_batch_end = _forward(Callback.on_train_batch_end)
-    on_test_begin = _forward(Callback.on_test_begin)
-    on_test_end = _forward(Callback.on_test_end)
-    on_test_batch_begin = _forward(Callback.on_test_batch_begin)
-    on_test_batch_end = _forward(Callback.on_test_batch_end)
-    on_predict_begin = _forward(Callback.on_predict_begin)
-    on_predict_end = _forward(Callback.on_predict_end)
-    on_predict_batch_begin = _forward(Callback.on_predict_batch_begin)
-    on_predict_batch_end = _forward(Callback.on_predict_batch_end)
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Make the history the model's, and forward."""
+        self.model.history = self.history
+        self._each("on_train_begin", logs)
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Forward."""
+        self._each("on_train_end", logs)
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Forward."""
+        self._each("on_epoch_begin", logs, epoch)
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Forward."""
+        self._each("on_epoch_end", logs, epoch)
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Forward."""
+        self._each("on_train_batch_begin", logs, batch)
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Forward."""
+        self._each("on_train_batch_end", logs, batch)
+
+    def on_test_begin(self, logs: Logs | None = None) -> None:
+        """Forward."""
+        self._each("on_test_begin", logs)
+
+    def on_test_end(self, logs: Logs | None = None) -> None:
+        """Forward."""
+        self._each("on_test_end", logs)
+
+    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Forward."""
+        self._each("on_test_batch_begin", logs, batch)
+
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Forward."""
+        self._each("on_test_batch_end", logs, batch)
+
+    def on_predict_begin(self, logs: Logs | None = None) -> None:
+        """Forward."""
+        self._each("on_predict_begin", logs)
+
+    def on_predict_end(self, logs: Logs | None = None) -> None:
+        """Forward."""
+        self._each("on_predict_end", logs)
+
+    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Forward."""
+        self._each("on_predict_batch_begin", logs, batch)
+
+    def on_predict_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Forward."""
+        self._each("on_predict_batch_end", logs, batch)
 
 
 def _check_callbacks(callbacks: object) -> list[Callback]:

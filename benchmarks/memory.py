@@ -47,7 +47,9 @@ def train(way: str) -> None:
 def main() -> None:
     """Run each way in its own process."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--way", choices=("float64", "uint8"), help="only this one, in this process")
+    parser.add_argument(
+        "--way", choices=("float64", "uint8"), help="only this one, in this process"
+    )
     way = parser.parse_args().way
     if way:
         train(way)

@@ -67,13 +67,13 @@ print(f"Trained for {len(history.epoch)} epochs, and went back to the weights of
 # Evaluate.
 test_loss, test_accuracy = model.evaluate(x_test, y_test)
 
-# Confusion matrix: a row for each true class, a column for each predicted one.
+# Confusion matrix.
 predicted = model.predict(x_test).argmax(axis=1)
 confusion = keras.metrics.confusion_matrix(test_labels, predicted, num_classes=10)
-print("\nTrue class (rows) and predicted class (columns):")
-print(" " * 12, *(f"{name[:6]:>6}" for name in class_names))
-for name, counts in zip(class_names, confusion, strict=True):
-    print(f"{name:12}", *(f"{count:6}" for count in counts))
+print("\nConfusion matrix, a row for each true class and a column for each predicted one:")
+print(" " * 14, *(f"{label:5}" for label in range(10)))
+for label, (name, counts) in enumerate(zip(class_names, confusion, strict=True)):
+    print(f"{label} {name:12}", *(f"{count:5}" for count in counts))
 
 # The weakest classes, and what they are taken for.
 recall = confusion.diagonal() / confusion.sum(axis=1)

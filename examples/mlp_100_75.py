@@ -43,8 +43,8 @@ history = model.fit(train_images, train_labels, epochs=lesson.epochs, validation
 # Evaluate.
 test_loss, test_accuracy = model.evaluate(test_images, test_labels)
 
-# Predict: three test images, which are a Pullover and two Trousers, classes 2, 1 and 1.
+# Predict: three test images; those of the full data are a Pullover and two Trousers, [2, 1, 1].
 guesses = model.predict(test_images[1:4]).argmax(axis=1)
-print(f"\nThree test images, {test_labels[1:4].tolist()}, predicted as {guesses.tolist()}")
+print(f"\nThree test images are {test_labels[1:4].tolist()}, predicted as {guesses.tolist()}")
 
 sys.exit(lesson.report(history, test_accuracy, test_loss))

@@ -108,7 +108,9 @@ class TestCheckInt:
 
     @pytest.mark.parametrize("value", [True, 3.0, "3", None, np.float32(3)])
     def test_refuses_what_is_no_integer(self, value):
-        with pytest.raises(TypeError, match="units must be an integer of at least 1, got .* of ty"):
+        with pytest.raises(
+            TypeError, match=r"units must be an integer of at least 1, got .* of ty"
+        ):
             check_int("units", value, 1)
 
     def test_refuses_what_is_too_small(self):
@@ -130,7 +132,7 @@ class TestCheckFloat:
 
     @pytest.mark.parametrize("value", [True, "0.1", None, [0.1], np.array(0.1)])
     def test_refuses_what_is_no_number(self, value):
-        with pytest.raises(TypeError, match="rate must be a finite number, got .* of type"):
+        with pytest.raises(TypeError, match=r"rate must be a finite number, got .* of type"):
             check_float("rate", value)
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

@@ -111,7 +111,7 @@ class MeanMetricWrapper(MeanMetric):
 
     def values(self, y_true: ArrayLike, y_pred: ArrayLike) -> Values:
         """What the function returns."""
-        return np.asarray(self.fn(y_true, y_pred))
+        return np.asarray(self.fn(np.asarray(y_true), np.asarray(y_pred)))
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this metric again."""
@@ -440,9 +440,8 @@ def _class_indices(name: str, values: ArrayLike) -> tuple[NDArray[np.int64], int
         array = array[:, 0]
     if array.ndim != 1:
         raise ValueError(f"{name} must have shape (n,) or (n, classes), got {array.shape}")
-    indices = array.astype(np.int64)
-    if (wrong := np.flatnonzero(indices != array)).size:
+    if (wrong := np.flatnonzero(~np.isfinite(array) | (array != np.floor(array)))).size:
         raise ValueError(
             f"{name} must hold whole numbers, got {array[wrong[0]]} at index {wrong[0]}"
         )
-    return indices, 0
+    return array.astype(np.int64), 0

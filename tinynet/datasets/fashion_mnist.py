@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import os
 import sys
+import tempfile
 import time
 import zlib
 from importlib import resources
@@ -174,6 +175,14 @@ def _read(folder: Path, file: _File) -> bytes:
     return data
 
 
+def _is_in(folder: Path, file: _File) -> bool:
+    try:
+        _read(folder, file)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def _cache_folder() -> Path:
     import pooch
 
@@ -196,7 +205,8 @@ def _download(cache: Path) -> list[str]:
             _say(f"Downloading Fashion-MNIST (31 MB) from {urlsplit(mirror).hostname}")
             try:
                 for file in _FILES:
-                    _fetch(mirror, file, cache)
+                    if not _is_in(cache, file):
+                        _fetch(mirror, file, cache)
                 return []
             except (requests.RequestException, ValueError) as error:
                 failures[mirror] = f"{mirror}: {_root_cause(error)}"
@@ -210,7 +220,7 @@ def _download(cache: Path) -> list[str]:
 
 
 def _fetch(mirror: str, file: _File, cache: Path) -> None:
-    """Download one file into the cache, unless the right one is there.
+    """Download one file into the cache.
 
     Raises ValueError for a wrong SHA-256, requests.RequestException for what went wrong on the
     way, other kinds of OSError if the cache cannot be written.
@@ -221,29 +231,28 @@ def _fetch(mirror: str, file: _File, cache: Path) -> None:
     name = f"{file.name}.gz"
     # A bar in a log file is noise; a notebook is no terminal, but shows one.
     quiet = not (sys.stderr.isatty() or "ipykernel" in sys.modules)
-    logger = pooch.get_logger()
-    level = logger.level
-    logger.setLevel("WARNING")
-    try:
+    cache.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=cache) as folder,
         # pooch sets the total when it knows it; until then the bar must not count as empty.
-        with tqdm(
-            desc=name, total=1, unit="B", unit_scale=True, leave=False, disable=quiet
-        ) as bar:
-            pooch.retrieve(
-                mirror + name,
-                known_hash=f"sha256:{file.gz_sha256}",
-                fname=name,
-                path=cache,
-                downloader=pooch.HTTPDownloader(
-                    progressbar=bar,
-                    chunk_size=1 << 16,
-                    timeout=_TIMEOUT,
-                    # The file as it is: a server that compresses it once more changes its hash.
-                    headers={"Accept-Encoding": "identity"},
-                ),
+        tqdm(desc=name, total=1, unit="B", unit_scale=True, leave=False, disable=quiet) as bar,
+    ):
+        part = Path(folder) / name
+        download = pooch.HTTPDownloader(
+            progressbar=bar,
+            chunk_size=1 << 16,
+            timeout=_TIMEOUT,
+            # The file as it is: a server that compresses it once more changes its hash.
+            headers={"Accept-Encoding": "identity"},
+        )
+        download(mirror + name, str(part), None)
+        sha256 = pooch.file_hash(str(part), alg="sha256")
+        if sha256 != file.gz_sha256:
+            raise ValueError(
+                f"what came as {name} is not that file: its SHA-256 should be "
+                f"{file.gz_sha256}, but is {sha256}"
             )
-    finally:
-        logger.setLevel(level)
+        part.replace(cache / name)
 
 
 def _root_cause(error: BaseException) -> BaseException:

@@ -1,0 +1,119 @@
+"""The examples run on the bundled sample, say which data they used, and judge their own result."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tinynet as keras
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+NAMES = ["mlp_128", "cnn", "mlp_100_75", "mlp_300_100", "end_to_end"]
+
+# What one epoch on 5,100 to 6,000 images reaches (measured: 0.68 to 0.79), and guessing does not.
+ONE_EPOCH = 0.6
+
+
+def run(name, *arguments, cwd, **environment):
+    return subprocess.run(
+        [sys.executable, str(EXAMPLES / f"{name}.py"), *arguments],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_trains_on_the_sample_and_reports(name, tmp_path):
+    done = run(name, "--data", "sample", "--epochs", "1", "--out", "pictures", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert done.stdout.startswith("Training on the sample that comes with tinynet: 6,000 images")
+    assert "This was the sample, a tenth of the data." in done.stdout
+    accuracy = re.search(r"^Test accuracy (0\.\d{4}), loss \d\.\d{4}$", done.stdout, re.M)
+    assert accuracy, done.stdout
+    assert float(accuracy[1]) > ONE_EPOCH
+    assert (tmp_path / "pictures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert ("Keras on all 60,000: accuracy 0." in done.stdout) == (name != "end_to_end")
+
+
+def test_end_to_end_shows_classes_confusion_and_the_weakest(tmp_path):
+    out = run("end_to_end", "--data", "sample", "--epochs", "1", cwd=tmp_path).stdout
+    assert out.count(" 600 to train,   100 to test") == 10
+    matrix = re.findall(r"^\d [\w/ -]{12} ((?: +\d+){10})$", out, re.M)
+    assert [sum(map(int, row.split())) for row in matrix] == [100] * 10
+    assert len(re.findall(r"% right; most often taken for", out)) == 3
+
+
+def test_an_example_needs_the_full_data_when_told_so(tmp_path):
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(b"not images")
+    done = run("mlp_128", "--data", "full", cwd=tmp_path, TINYNET_DATA=str(tmp_path))
+    assert done.returncode != 0
+    assert "train-images-idx3-ubyte" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--epochs", "0"], ["--seed", "-1"], ["--data", "half"]])
+def test_a_bad_argument_is_refused_before_anything_is_written(arguments, tmp_path):
+    done = run("mlp_128", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert arguments[0] in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def lesson_module(monkeypatch, tmp_path):
+    spec = importlib.util.spec_from_file_location("lesson", EXAMPLES / "lesson.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(sys, "argv", ["example.py", "--out", str(tmp_path)])
+    return module
+
+
+def a_history(epochs):
+    history = keras.callbacks.History()
+    history.on_train_begin()
+    for epoch in range(epochs):
+        history.on_epoch_end(epoch, {"loss": 0.5, "accuracy": 0.8})
+    return history
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "epochs", "full", "status"),
+    [
+        (0.8783, 10, True, 0),
+        (0.8782, 10, True, 1),  # 0.8833 - 0.005 = 0.8783
+        (0.8000, 9, True, 0),  # a shorter run is no failure
+        (0.8000, 10, False, 0),  # nor is the sample
+    ],
+)
+def test_the_exit_status_holds_a_full_run_to_keras(
+    accuracy, epochs, full, status, lesson_module, monkeypatch
+):
+    measured = lesson_module.Measured(5, 0.8858, 0.8833, 0.8895, 0.3306)
+    lesson = lesson_module.Lesson("mlp_128", "", 10, measured)
+    monkeypatch.setattr(
+        lesson_module.fashion_mnist,
+        "load_data",
+        keras.datasets.fashion_mnist.load_sample if full else no_data,
+    )
+    lesson.load()
+    assert lesson.report(a_history(epochs), accuracy, 0.3306) == status
+
+
+def no_data():
+    raise OSError("the data are nowhere to be had")
+
+
+def test_auto_says_that_it_falls_back_to_the_sample(lesson_module, monkeypatch, capsys):
+    monkeypatch.setattr(lesson_module.fashion_mnist, "load_data", no_data)
+    (images, _), _ = lesson_module.Lesson("mlp_128", "", 10, None).load()
+    assert len(images) == 6000
+    out = capsys.readouterr().out
+    assert "nowhere to be had" in out
+    assert "Training on the sample that comes with tinynet" in out

@@ -2,13 +2,12 @@
 
 import csv
 import math
-import warnings
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from tinynet import Sequential, callbacks, layers, optimizers
+from tinynet import Sequential, layers, optimizers
 from tinynet.callbacks import (
     HOOKS,
     Callback,
@@ -169,6 +168,7 @@ def test_early_stopping_tells_what_it_does_when_verbose(capsys):
         ("acc", {"accuracy": 0.5, "loss": 1.0}),
         ("val_acc", {"accuracy": 0.5, "loss": 1.0}),
         ("val_accuracy", {"loss": 1.0, "val_loss": 1.0}),
+        ("val_accuracy", {"accuracy": 0.5, "loss": 1.0, "val_loss": 1.0}),
         ("val_loss", {}),
     ],
 )
@@ -238,6 +238,13 @@ def test_reduce_lr_tells_what_it_does_when_verbose(capsys):
     assert capsys.readouterr().out == (
         "Epoch 2: no better val_loss, learning rate reduced to 0.1\n"
     )
+
+
+def test_a_rate_at_its_minimum_is_not_reduced(capsys):
+    callback = ReduceLROnPlateau(patience=1, min_lr=1.0, cooldown=3, verbose=1)
+    assert rates(callback, [1, 1, 1]) == [1, 1, 1, 1]
+    assert (callback.wait, callback.cooldown_counter) == (2, 0)
+    assert capsys.readouterr().out == ""
 
 
 def test_reduce_lr_starts_anew_with_each_training():
@@ -424,6 +431,16 @@ def test_lambda_callback_takes_every_hook(hook):
     callback = LambdaCallback(**{hook: lambda *arguments: calls.append(arguments)})
     getattr(callback, hook)(1, {"loss": 2.0})
     assert calls == [(1, {"loss": 2.0})]
+
+
+@pytest.mark.parametrize("moment", ["begin", "end"])
+def test_batch_hooks_have_a_second_name(moment):
+    calls = []
+    short = LambdaCallback(**{f"on_batch_{moment}": lambda *arguments: calls.append(arguments)})
+    listeners = CallbackList(short, FakeModel(), {})
+    listeners.on_train_batch_begin(1)
+    listeners.on_train_batch_end(2, {"loss": 3.0})
+    assert calls == [{"begin": (1, {}), "end": (2, {"loss": 3.0})}[moment]]
 
 
 def test_lambda_callback_takes_the_first_hooks_by_position():
@@ -811,12 +828,6 @@ def test_the_weights_and_the_history_are_those_of_the_same_training_without_call
         return model.get_weights(), history.history
 
     weights, history = trained(None)
-    with warnings.catch_warnings():
-        watched_weights, watched = trained([Recorder(), EarlyStopping(patience=9)])
+    watched_weights, watched = trained([Recorder(), EarlyStopping(patience=9)])
     assert all(map(np.array_equal, weights, watched_weights))
     assert history == watched
-
-
-def test_public_names_are_keras_names():
-    for name in ("Callback", "History", "EarlyStopping", "LambdaCallback", "CallbackList"):
-        assert hasattr(callbacks, name)

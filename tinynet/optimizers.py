@@ -51,25 +51,27 @@ class Optimizer:
         its weight's shape and dtype, or where the slots belong to a weight of another shape.
         """
         for key, param in params.items():
-            grad = grads.get(key)
-            if grad is None or grad.shape != param.shape or grad.dtype != param.dtype:
-                raise ValueError(
-                    f"{_describe(key, param)} needs a gradient like it, got "
-                    f"{'none' if grad is None else f'{grad.shape} {grad.dtype}'}"
-                )
-            for slot in self.slots.get(key, {}).values():
-                if slot.shape != param.shape or slot.dtype != param.dtype:
-                    raise ValueError(
-                        f"{type(self).__name__} was used on another model before: it remembers "
-                        f"{key!r} as {slot.shape} {slot.dtype}, and {_describe(key, param)}; "
-                        "compile each model with a new optimizer"
-                    )
+            self._check(key, param, grads.get(key))
         for key, param in params.items():
             slots = self.slots.get(key)
             if slots is None:
                 slots = self.slots[key] = {name: np.zeros_like(param) for name in self.slot_names}
             self.update(param, grads[key], slots)
         self.iterations += 1
+
+    def _check(self, key: str, param: Array, grad: Array | None) -> None:
+        if grad is None or grad.shape != param.shape or grad.dtype != param.dtype:
+            raise ValueError(
+                f"{_describe(key, param)} needs a gradient like it, got "
+                f"{'none' if grad is None else f'{grad.shape} {grad.dtype}'}"
+            )
+        for slot in self.slots.get(key, {}).values():
+            if slot.shape != param.shape or slot.dtype != param.dtype:
+                raise ValueError(
+                    f"{type(self).__name__} was used on another model before: it remembers "
+                    f"{key!r} as {slot.shape} {slot.dtype}, not as {_describe(key, param)}; "
+                    "compile each model with a new optimizer"
+                )
 
     def update(self, param: Array, grad: Array, slots: Slots) -> None:
         """One step of one weight; ``iterations`` counts the steps before this one."""

@@ -20,6 +20,7 @@ from tinynet.models.data import (
     Labels,
     as_inputs,
     as_sample_weight,
+    check_numeric,
     check_same_length,
     class_to_sample_weight,
     non_finite_samples,
@@ -220,7 +221,11 @@ class Model(Layer):
         train: Data = self._check_data(x, y, sample_weight)
         validation = None
         if validation_data is not None:
-            validation = self._check_data(*_unpack_validation(validation_data))
+            try:
+                validation = self._check_data(*_unpack_validation(validation_data))
+            except (TypeError, ValueError) as error:
+                error.add_note("This is about validation_data.")
+                raise
         point = split_point(len(train[0]), validation_split)
         if validation is None and point < len(train[0]):
             validation = _part(train, slice(point, None))
@@ -460,12 +465,13 @@ class Model(Layer):
         return_dict: bool = False,
     ) -> float | list[float] | Logs:
         """The loss and metrics on one batch, as `evaluate` returns them."""
-        return self.evaluate(x, y, len(np.atleast_1d(x)), 0, sample_weight, return_dict=return_dict)
+        samples = len(check_numeric("x", x))
+        return self.evaluate(x, y, samples, 0, sample_weight, return_dict=return_dict)
 
     @check_keywords
     def predict_on_batch(self, x: ArrayLike) -> Array:
         """The output for one batch, as `predict` returns it."""
-        return self.predict(x, max(1, len(np.atleast_1d(x))), 0)
+        return self.predict(x, len(check_numeric("x", x)), 0)
 
     # --- summary ---------------------------------------------------------------------------------
 
@@ -506,7 +512,7 @@ class Model(Layer):
             expected = self.output_shape(self.check_input(x).shape[1:])
         else:
             expected = self.output_shape(x.shape[1:])
-        check_same_length(x=x, y=np.asarray(y))
+        check_same_length(x=x, y=check_numeric("y", y))
         y = self.loss.check(y, expected, self.dtype)
         return x, y, as_sample_weight(sample_weight, len(x), self.dtype)
 

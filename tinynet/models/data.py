@@ -118,7 +118,6 @@ class Batches:
     ) -> None:
         self.samples = samples
         self.batch_size = batch_size
-        self.per_pass = math.ceil(samples / batch_size)
         self._rng = rng
         self._shuffle = shuffle
         # The first order is drawn at once, so that the first pass can be looked at beforehand.

@@ -235,15 +235,14 @@ class Model(Layer):
                 raise ValueError("give class_weight or sample_weight, not both")
             train = (*train[:2], class_to_sample_weight(class_weight, train[1], self.dtype))
         scores = self._metrics_for(train[1], train[0].shape[1:])
-        self._build_for(train[0])
-
-        batches = Batches(len(train[0]), batch_size, bool(shuffle), random.generator())
-        steps = steps_per_epoch or batches.per_pass
+        steps = steps_per_epoch or _steps(len(train[0]), batch_size, None)
         listeners = CallbackList(
             callbacks, self, {"verbose": verbose, "epochs": epochs, "steps": steps}
         )
+        self._build_for(train[0])
+        batches = Batches(len(train[0]), batch_size, bool(shuffle), random.generator())
         if listeners.needs_finite_input:
-            _check_finite(train[0], batches, steps)
+            _check_finite(train[0], batches, steps, initial_epoch)
 
         self.stop_training = False
         logs: Logs = {}
@@ -590,7 +589,7 @@ def _validation_epochs(validation_freq: int | Collection[int]) -> Callable[[int]
     return lambda epoch: epoch % every == 0
 
 
-def _check_finite(x: Array, batches: Batches, steps: int) -> None:
+def _check_finite(x: Array, batches: Batches, steps: int, initial_epoch: int) -> None:
     """Raises ValueError for a NaN or infinity in x, naming where training would meet it first."""
     bad = non_finite_samples(x)
     if len(bad):
@@ -598,8 +597,8 @@ def _check_finite(x: Array, batches: Batches, steps: int) -> None:
         index = tuple(int(i[0]) for i in np.nonzero(~np.isfinite(x[sample])))
         raise ValueError(
             f"x must be finite, got {x[sample][index]} at index {(sample, *index)}, which would be "
-            f"trained on in epoch {batch // steps + 1}, batch {batch % steps + 1}; {len(bad)} of "
-            f"{len(x)} samples hold NaN or infinity: remove or mend them"
+            f"trained on in epoch {initial_epoch + batch // steps + 1}, batch {batch % steps + 1}; "
+            f"{len(bad)} of {len(x)} samples hold NaN or infinity: remove or mend them"
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.errors import check_float, received
+from tinynet.errors import check_float, check_int, received
 
 Array = NDArray[np.floating]
 Labels = NDArray[Any]
@@ -78,6 +78,7 @@ def class_to_sample_weight(class_weight: Any, y: Labels, dtype: str) -> Array:
     classes = y if y.ndim == 1 else y.argmax(axis=-1) if y.shape[-1] > 1 else y[:, 0]
     weights = np.ones(len(y), dtype)
     for label, weight in class_weight.items():
+        check_int("a class in class_weight", label, minimum=0)
         weights[classes == label] = check_float(f"class_weight[{label!r}]", weight, minimum=0.0)
     return weights
 

@@ -100,6 +100,7 @@ class Model(Layer):
         if (name is None) == (index is None):
             raise ValueError(f"give name or index, one of them; got name={name!r}, index={index!r}")
         if index is not None:
+            index = check_int("index", index)
             if not -len(self.layers) <= index < len(self.layers):
                 raise ValueError(f"{self.label} has {len(self.layers)} layers, got index {index}")
             return self.layers[index]
@@ -507,10 +508,9 @@ class Model(Layer):
     def _check_data(self, x: Any, y: Any, sample_weight: Any = None) -> Data:
         """x, y and weights, checked against each other, the model and the loss, and converted."""
         x = as_inputs(x, self.dtype)
-        if self.input_shape is not None:
-            expected = self.output_shape(self.check_input(x).shape[1:])
-        else:
-            expected = self.output_shape(x.shape[1:])
+        if self.built:
+            self.check_input(x)
+        expected = self.output_shape(x.shape[1:])
         check_same_length(x=x, y=check_numeric("y", y))
         y = self.loss.check(y, expected, self.dtype)
         return x, y, as_sample_weight(sample_weight, len(x), self.dtype)

@@ -48,7 +48,7 @@ class Sequential(Model):
         if isinstance(layer, Input):
             self._start_with(layer)
             return
-        shape = layer.input_shape if not self.layers and not self.input_shape else self._end_shape()
+        shape = layer.input_shape if not self.layers and self.input_shape is None else self._end_shape()
         if shape is not None:
             _check_joint(layer, shape)
         if not layer.built:
@@ -58,7 +58,7 @@ class Sequential(Model):
         try:
             if shape is not None and not layer.built:
                 layer.build(shape, random.generator())
-        except ValueError:
+        except (TypeError, ValueError):
             layer.name = name
             raise
         if not self.layers and self.input_shape is None:
@@ -81,8 +81,8 @@ class Sequential(Model):
 
         Raises ValueError where a layer does not fit, before any weights are made.
         """
-        sizes = tuple(input_shape)
-        shape = check_shape("input_shape", sizes[1:] if sizes[:1] == (None,) else sizes)
+        batched = isinstance(input_shape, tuple | list) and [*input_shape[:1]] == [None]
+        shape = check_shape("input_shape", input_shape[1:] if batched else input_shape)
         if self.input_shape not in (None, shape):
             raise ValueError(f"{self.label} was built for {self.input_shape}, got {shape}")
         self.output_shape(shape)

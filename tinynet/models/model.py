@@ -269,7 +269,8 @@ class Model(Layer):
                         progress.finish(logs)
                     finally:
                         progress.close()
-                    listeners.on_epoch_end(epoch, dict(sorted(logs.items())))
+                    logs = dict(sorted(logs.items()))
+                    listeners.on_epoch_end(epoch, logs)
                     if self.stop_training or interrupt.requested:
                         break
             finally:

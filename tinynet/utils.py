@@ -20,9 +20,8 @@ def to_categorical(x: ArrayLike, num_classes: int | None = None) -> NDArray[np.f
     Raises TypeError where x does not hold whole numbers, ValueError for an index out of range.
     """
     labels: NDArray[Any] = np.asarray(x)
-    if labels.dtype.kind not in "biuf" or (labels != np.floor(labels)).any():
+    if labels.dtype.kind not in "biuf" or not _whole(labels):
         raise TypeError(f"x must hold class indices, whole numbers, got {received(x)}")
-    labels = labels.astype(np.int64)
     if labels.ndim > 1 and labels.shape[-1] == 1:
         labels = labels[..., 0]
     if num_classes is None:
@@ -37,4 +36,8 @@ def to_categorical(x: ArrayLike, num_classes: int | None = None) -> NDArray[np.f
             f"x must hold class indices from 0 to {num_classes - 1}, got {labels[index]} "
             f"at index {index[0] if len(index) == 1 else index}"
         )
-    return np.eye(num_classes)[labels]
+    return np.eye(num_classes)[labels.astype(np.int64)]
+
+
+def _whole(numbers: NDArray[Any]) -> bool:
+    return bool((np.isfinite(numbers) & (numbers == np.floor(numbers))).all())

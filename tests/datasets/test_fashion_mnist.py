@@ -358,9 +358,19 @@ def test_the_error_lists_what_was_tried_and_what_can_be_done(
 
 def test_without_a_network_each_mirror_is_asked_once(deaf, use_mirrors, capsys):
     use_mirrors(deaf, deaf)
-    with pytest.raises(OSError, match="Connection refused"):
+    with pytest.raises(OSError, match=rf"{deaf}: \[Errno \d+\] Connection refused\n"):
         fashion_mnist.load_data()
     assert capsys.readouterr().err.count("Downloading") == 2
+
+
+def test_an_error_that_the_caller_is_handling_is_no_cause(deaf, use_mirrors):
+    use_mirrors(deaf)
+    try:
+        raise KeyError("of the caller")
+    except KeyError:
+        with pytest.raises(OSError, match="Connection refused") as raised:
+            fashion_mnist.load_data()
+    assert "of the caller" not in str(raised.value)
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch, new_mirror, use_mirrors):

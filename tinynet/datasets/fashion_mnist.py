@@ -197,6 +197,7 @@ def _download(cache: Path) -> list[str]:
     """
     import requests
 
+    handled = sys.exception()
     failures: dict[str, str] = {}
     for attempt in range(_ROUNDS):
         time.sleep(attempt * _PAUSE)
@@ -209,7 +210,7 @@ def _download(cache: Path) -> list[str]:
                         _fetch(mirror, file, cache)
                 return []
             except (requests.RequestException, ValueError) as error:
-                failures[mirror] = f"{mirror}: {_root_cause(error)}"
+                failures[mirror] = f"{mirror}: {_root_cause(error, handled)}"
                 answered |= not isinstance(error, requests.ConnectionError)
             except OSError as error:
                 return [*failures.values(), f"downloading to {cache}: {error}"]
@@ -255,9 +256,12 @@ def _fetch(mirror: str, file: _File, cache: Path) -> None:
         part.replace(cache / name)
 
 
-def _root_cause(error: BaseException) -> BaseException:
-    """The error at the bottom: "Connection refused", not the five wrapped around it."""
-    while error.__context__ is not None:
+def _root_cause(error: BaseException, handled: BaseException | None) -> BaseException:
+    """The error at the bottom: "Connection refused", not the five wrapped around it.
+
+    ``handled`` is what the caller was handling already, which is no cause of this error.
+    """
+    while error.__context__ is not None and error.__context__ is not handled:
         error = error.__context__
     return error
 

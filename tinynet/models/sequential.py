@@ -48,7 +48,8 @@ class Sequential(Model):
         if isinstance(layer, Input):
             self._start_with(layer)
             return
-        shape = layer.input_shape if not self.layers and self.input_shape is None else self._end_shape()
+        first = not self.layers and self.input_shape is None
+        shape = layer.input_shape if first else self._end_shape()
         if shape is not None:
             _check_joint(layer, shape)
         if not layer.built:
@@ -61,7 +62,7 @@ class Sequential(Model):
         except (TypeError, ValueError):
             layer.name = name
             raise
-        if not self.layers and self.input_shape is None:
+        if first:
             self.input_shape = shape
         self.layers.append(layer)
         self._chain_changed()

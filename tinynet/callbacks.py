@@ -26,13 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.errors import (
-    check_float,
-    check_int,
-    check_keywords,
-    received,
-    unknown_arguments,
-)
+from tinynet.errors import check_float, check_int, check_keywords, received, unknown_arguments
 
 Logs = dict[str, float]
 Params = dict[str, Any]
@@ -219,7 +213,8 @@ class EarlyStopping(MonitorCallback):
     the first.
     verbose: 1 prints a line when the training is stopped and one when weights are restored.
     mode: "min", "max", or "auto" (by the name).
-    baseline: a value to beat; epochs that do not beat it count as epochs without improvement.
+    baseline: a value to beat; epochs that do not beat it count as epochs without improvement, but
+    the training does not end with one that is the best so far.
     restore_best_weights: at the end of the training, stopped early or not, go back to the weights
     of the best epoch, whether or not it beat ``baseline``.
     start_from_epoch: epochs before this one (counted from 0) are not looked at.
@@ -552,6 +547,7 @@ class CallbackList:
     """The callbacks of one `fit`, `evaluate` or `predict`, called together, in order.
 
     callbacks: a Callback, a list of them, or None.
+
     ``history`` is the History among them; where there is none, one is put at the end. It becomes
     ``model.history`` when a training begins.
 
@@ -559,10 +555,7 @@ class CallbackList:
     """
 
     def __init__(
-        self,
-        callbacks: Callback | Sequence[Callback] | None,
-        model: Any,
-        params: Params,
+        self, callbacks: Callback | Sequence[Callback] | None, model: Any, params: Params
     ) -> None:
         self.model = model
         self.callbacks = _check_callbacks(callbacks)

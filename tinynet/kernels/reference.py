@@ -459,7 +459,7 @@ def rmsprop_update(
     dtype = param.dtype.type
     mean_square *= dtype(rho)
     mean_square += dtype(1 - rho) * grad * grad
-    step = dtype(learning_rate) * grad / np.sqrt(mean_square + dtype(epsilon))
+    step: Array = dtype(learning_rate) * grad / np.sqrt(mean_square + dtype(epsilon))
     if velocity is not None:
         velocity *= dtype(momentum)
         velocity += step

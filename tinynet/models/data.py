@@ -44,7 +44,7 @@ def as_inputs(x: Any, dtype: str) -> Array:
 
 def check_same_length(**arrays: Any) -> None:
     """Raises ValueError where the arrays do not all have the same number of samples."""
-    lengths = {name: len(array) for name, array in arrays.items() if array is not None}
+    lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
         counts = ", ".join(f"{name} has {n}" for name, n in lengths.items())
         raise ValueError(f"every array must have the same number of samples, but {counts}")

@@ -223,7 +223,7 @@ class Model(Layer):
         validation = None
         if validation_data is not None:
             try:
-                validation = self._check_data(*_unpack_validation(validation_data))
+                validation = self._check_data(*_unpack_validation(validation_data), "validation ")
             except (TypeError, ValueError) as error:
                 error.add_note("This is about validation_data.")
                 raise
@@ -506,9 +506,9 @@ class Model(Layer):
 
     # --- the door --------------------------------------------------------------------------------
 
-    def _check_data(self, x: Any, y: Any, sample_weight: Any = None) -> Data:
+    def _check_data(self, x: Any, y: Any, sample_weight: Any = None, kind: str = "") -> Data:
         """x, y and weights, checked against each other, the model and the loss, and converted."""
-        x = as_inputs(x, self.dtype)
+        x, y = as_inputs(x, self.dtype), check_numeric("y", y)
         if self.built:
             self.check_input(x)
         expected = self.output_shape(x.shape[1:])
@@ -578,7 +578,8 @@ def _unpack_validation(validation_data: Any) -> tuple[Any, ...]:
             "validation_data must be (x, y) or (x, y, sample_weight), "
             f"got {type(validation_data).__name__}"
         )
-    return tuple(validation_data)
+    x, y, *weights = validation_data
+    return x, y, weights[0] if weights else None
 
 
 def _validation_epochs(validation_freq: int | Collection[int]) -> Callable[[int], bool]:

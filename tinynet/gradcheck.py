@@ -28,7 +28,7 @@ Row = namedtuple("Row", "array shape checked kinks error index analytic numeric"
 
 
 class Report(NamedTuple):
-    """What was found; prints as a table and a verdict. In a test: ``assert report.ok, report``."""
+    """What was found: a table and a verdict. In a test, ``assert report.ok, str(report)``."""
 
     subject: str
     rows: list[Row]  # for each array, its worst entry that is not at a kink
@@ -79,7 +79,7 @@ def _prepare(layer: Any, shape: Shape, rng: np.random.Generator) -> Any:
     layer = copy.deepcopy(layer)
     _to_double(layer)
     if not layer.built:
-        layer.build(shape, rng)
+        layer.build(shape, *rng.spawn(1))  # which a dropout then keeps
         _to_double(layer)  # for a build that knows nothing of dtypes
     for array in layer.params.values():
         array += 0.05 * rng.standard_normal(array.shape)

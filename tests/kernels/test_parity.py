@@ -1,0 +1,366 @@
+"""Every compiled kernel gives what its reference gives: one test, one entry in CASES a kernel."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tinynet import kernels
+from tinynet.kernels import compiled, reference
+from tinynet.kernels.geometry import output_size
+
+Array = np.ndarray
+DTYPES = ["float32", "float64"]
+
+
+class Draw:
+    """What a case is made from: sizes and choices drawn by hypothesis, numbers from a generator."""
+
+    def __init__(self, data: st.DataObject, dtype: str) -> None:
+        self.data = data
+        self.dtype = dtype
+        self.rng = np.random.default_rng(self.size(0, 1000))
+
+    def size(self, low: int = 1, high: int = 40) -> int:
+        return self.data.draw(st.integers(low, high))
+
+    def choice(self, *options: Any) -> Any:
+        return self.data.draw(st.sampled_from(options))
+
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.data.draw(st.lists(st.integers(1, 9), min_size=1, max_size=4)))
+
+    def normal(self, *shape: int) -> Array:
+        """Numbers of which some are special, in one of the layouts that NumPy has."""
+        x = self.rng.standard_normal(shape).astype(self.dtype)
+        return self.layout(x)
+
+    def positive(self, *shape: int) -> Array:
+        return self.layout(self.rng.random(shape).astype(self.dtype) + self.scalar(0.1))
+
+    def scalar(self, x: float) -> Any:
+        return np.dtype(self.dtype).type(x)
+
+    def layout(self, x: Array) -> Array:
+        match self.choice("C", "C", "F", "strided", "reversed", "read-only"):
+            case "F":
+                return np.asfortranarray(x)
+            case "strided":
+                wide = np.zeros([2 * n for n in x.shape], x.dtype)
+                view = wide[(slice(None, None, 2),) * x.ndim]
+            case "reversed":
+                backwards = (slice(None, None, -1),) * x.ndim
+                view = np.zeros_like(x)[backwards]
+            case "read-only":
+                x = x.copy()
+                x.flags.writeable = False
+                return x
+            case _:
+                return x
+        view[...] = x
+        return view
+
+    def writable(self, x: Array) -> Array:
+        return x if x.flags.writeable else x.copy()
+
+
+def matmul(d: Draw) -> dict[str, Any]:
+    m, k, n = d.size(0), d.size(0), d.size(0, 70)
+    transpose_a, transpose_b = d.choice(False, True), d.choice(False, True)
+    return {
+        "a": d.normal(*((k, m) if transpose_a else (m, k))),
+        "b": d.normal(*((n, k) if transpose_b else (k, n))),
+        "transpose_a": transpose_a,
+        "transpose_b": transpose_b,
+        "out": d.choice(None, d.writable(d.normal(m, n))),
+    }
+
+
+def unary(d: Draw) -> dict[str, Any]:
+    return {"x": d.normal(*d.shape())}
+
+
+def gradient(d: Draw) -> dict[str, Any]:
+    shape = d.shape()
+    return {"dy": d.normal(*shape), "y": d.normal(*shape)}
+
+
+def bias_activation(d: Draw) -> dict[str, Any]:
+    shape = d.shape()
+    return {
+        "x": d.normal(*shape),
+        "bias": d.choice(None, d.normal(shape[-1])),
+        "activation": d.choice("linear", "relu", "leaky_relu", "sigmoid", "tanh", "softmax"),
+        "negative_slope": 0.3,
+        "out": d.choice(None, d.writable(d.normal(*shape))),
+    }
+
+
+def bias_activation_gradient(d: Draw) -> dict[str, Any]:
+    activation = d.choice("linear", "relu", "leaky_relu", "sigmoid", "tanh", "softmax")
+    return gradient(d) | {"activation": activation, "negative_slope": 0.3}
+
+
+def labels(d: Draw, n: int, c: int) -> Array:
+    kind = d.choice("index", "one-hot", "soft")
+    if kind == "soft":
+        return d.positive(n, c)
+    index = d.rng.integers(0, c, n)
+    if kind == "index":
+        return d.layout(index.astype(d.choice("uint8", "int16", "int32", "int64", "uint64")))
+    return d.layout(np.eye(c, dtype=d.dtype)[index])
+
+
+def cross_entropy(d: Draw) -> dict[str, Any]:
+    n, c = d.size(1, 20), d.size(1, 20)
+    return {"logits": d.normal(n, c), "labels": labels(d, n, c)}
+
+
+def cross_entropy_gradient(d: Draw) -> dict[str, Any]:
+    n, c = d.size(1, 20), d.size(1, 20)
+    return {
+        "probabilities": d.positive(n, c),
+        "labels": labels(d, n, c),
+        "weights": d.positive(n),
+    }
+
+
+def windows(d: Draw) -> tuple[tuple[int, ...], dict[str, Any], tuple[int, int], tuple[int, ...]]:
+    """Shape of the images, strides and padding, size of the window, shape of the result."""
+    n, c = d.size(1, 10), d.choice(1, 3, 16, 33)
+    window, strides = (d.size(1, 4), d.size(1, 4)), (d.size(1, 4), d.size(1, 4))
+    padding = d.choice("valid", "same")
+    h, w = (d.size(size if padding == "valid" else 1, 11) for size in window)
+    rows, columns = (
+        output_size(*along, padding) for along in zip((h, w), window, strides, strict=True)
+    )
+    return (n, h, w, c), {"strides": strides, "padding": padding}, window, (n, rows, columns)
+
+
+def conv2d(d: Draw) -> dict[str, Any]:
+    shape, options, window, _ = windows(d)
+    return {
+        "x": d.normal(*shape),
+        "kernel": d.normal(*window, shape[3], d.choice(1, 5, 32, 33)),
+        **options,
+    }
+
+
+def conv2d_kernel_gradient(d: Draw) -> dict[str, Any]:
+    shape, options, window, result = windows(d)
+    c_out = d.choice(1, 5, 32, 33)
+    return {
+        "x": d.normal(*shape),
+        "dy": d.normal(*result, c_out),
+        "kernel_shape": (*window, shape[3], c_out),
+        **options,
+    }
+
+
+def conv2d_input_gradient(d: Draw) -> dict[str, Any]:
+    shape, options, window, result = windows(d)
+    c_out = d.choice(1, 5, 32, 33)
+    return {
+        "dy": d.normal(*result, c_out),
+        "kernel": d.normal(*window, shape[3], c_out),
+        "input_shape": shape,
+        **options,
+    }
+
+
+def pool(d: Draw) -> dict[str, Any]:
+    shape, options, window, _ = windows(d)
+    # Small whole numbers, so that windows have several largest entries.
+    x = d.choice(d.normal(*shape), d.layout(d.rng.integers(-2, 2, shape).astype(d.dtype)))
+    return {"x": x, "pool_size": window, **options}
+
+
+def max_pool2d_gradient(d: Draw) -> dict[str, Any]:
+    shape, options, window, result = windows(d)
+    result = (*result, shape[3])
+    winners = d.rng.integers(0, window[0] * window[1], result).astype(np.int32)
+    return {
+        "dy": d.normal(*result),
+        "winners": d.layout(winners),
+        "input_shape": shape,
+        "pool_size": window,
+        **options,
+    }
+
+
+def average_pool2d_gradient(d: Draw) -> dict[str, Any]:
+    shape, options, window, result = windows(d)
+    return {
+        "dy": d.normal(*result, shape[3]),
+        "input_shape": shape,
+        "pool_size": window,
+        **options,
+    }
+
+
+def dropout(d: Draw) -> dict[str, Any]:
+    shape = d.shape()
+    noise = d.layout(d.rng.random(shape, dtype=np.float32))
+    return {"x": d.normal(*shape), "noise": noise, "rate": d.choice(0.0, 0.3, 0.5)}
+
+
+def batch_norm(d: Draw) -> dict[str, Any]:
+    m, c = d.size(1, 50), d.size()
+    return {"x": d.normal(m, c), "gamma": d.normal(c), "beta": d.normal(c), "epsilon": 1e-3}
+
+
+def batch_norm_inference(d: Draw) -> dict[str, Any]:
+    case = batch_norm(d)
+    c = case["x"].shape[1]
+    return case | {"mean": d.normal(c), "variance": d.positive(c)}
+
+
+def batch_norm_gradient(d: Draw) -> dict[str, Any]:
+    case = batch_norm_inference(d)
+    del case["beta"]
+    return case | {"dy": d.normal(*case["x"].shape)}
+
+
+def update(d: Draw, *slots: str, **rates: float) -> dict[str, Any]:
+    shape = d.shape()
+    arrays = {name: d.writable(d.positive(*shape)) for name in ("param", *slots)}
+    return {"grad": d.normal(*shape), **arrays, "learning_rate": 0.1, **rates}
+
+
+def sgd_update(d: Draw) -> dict[str, Any]:
+    case = update(d, "velocity", momentum=0.9) | {"nesterov": d.choice(False, True)}
+    return case | d.choice({}, {"velocity": None})
+
+
+def adam_update(d: Draw) -> dict[str, Any]:
+    case = update(d, "m", "v", beta_1=0.9, beta_2=0.999, epsilon=1e-7)
+    return case | {"step": d.size(1, 100)}
+
+
+def rmsprop_update(d: Draw) -> dict[str, Any]:
+    case = update(d, "mean_square", "velocity", rho=0.9, momentum=0.5, epsilon=1e-7)
+    return case | d.choice({}, {"velocity": None})
+
+
+def with_slope(make: Callable[[Draw], dict[str, Any]]) -> Callable[[Draw], dict[str, Any]]:
+    return lambda d: make(d) | {"negative_slope": d.choice(0.0, 0.3)}
+
+
+CASES: dict[str, Callable[[Draw], dict[str, Any]]] = {
+    "matmul": matmul,
+    "relu": unary,
+    "relu_gradient": gradient,
+    "leaky_relu": with_slope(unary),
+    "leaky_relu_gradient": with_slope(gradient),
+    "sigmoid": unary,
+    "sigmoid_gradient": gradient,
+    "tanh": unary,
+    "tanh_gradient": gradient,
+    "softmax": unary,
+    "softmax_gradient": gradient,
+    "log_softmax": unary,
+    "log_softmax_gradient": gradient,
+    "bias_activation": bias_activation,
+    "bias_activation_gradient": bias_activation_gradient,
+    "softmax_cross_entropy": cross_entropy,
+    "softmax_cross_entropy_gradient": cross_entropy_gradient,
+    "conv2d": conv2d,
+    "conv2d_kernel_gradient": conv2d_kernel_gradient,
+    "conv2d_input_gradient": conv2d_input_gradient,
+    "max_pool2d": pool,
+    "max_pool2d_gradient": max_pool2d_gradient,
+    "average_pool2d": pool,
+    "average_pool2d_gradient": average_pool2d_gradient,
+    "dropout": dropout,
+    "batch_norm": batch_norm,
+    "batch_norm_inference": batch_norm_inference,
+    "batch_norm_gradient": batch_norm_gradient,
+    "sgd_update": sgd_update,
+    "adam_update": adam_update,
+    "rmsprop_update": rmsprop_update,
+}
+
+# What a kernel writes to, besides its result.
+SLOTS = {"param", "velocity", "m", "v", "mean_square"}
+
+
+def test_cases_cover_all_kernels() -> None:
+    assert set(CASES) == set(kernels.KERNELS)
+
+
+@pytest.mark.parametrize("name", kernels.KERNELS)
+def test_signatures_are_equal(name: str) -> None:
+    fast, slow = getattr(compiled, name), getattr(reference, name)
+    assert str(inspect.signature(fast)) == str(inspect.signature(slow))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", CASES)
+@given(data=st.data())
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+def test_parity(name: str, dtype: str, data: st.DataObject) -> None:
+    arguments = CASES[name](Draw(data, dtype))
+    check_parity(name, arguments, dtype)
+
+
+def check_parity(name: str, arguments: dict[str, Any], dtype: str) -> None:
+    written = ({"out"} | SLOTS) if name.endswith("_update") else {"out"}
+    fast_arguments = {key: like(value) for key, value in arguments.items()}
+    slow_arguments = {key: like(value) for key, value in arguments.items()}
+    with np.errstate(all="ignore"):
+        fast = getattr(compiled, name)(**fast_arguments)
+        slow = getattr(reference, name)(**slow_arguments)
+
+    for got, expected in zip(as_tuple(fast), as_tuple(slow), strict=True):
+        if fast_arguments.get("out") is not None:
+            assert got is fast_arguments["out"]
+        else:
+            assert got.flags.c_contiguous
+            assert not any(np.may_share_memory(got, value) for value in fast_arguments.values())
+        assert_close(got, expected, dtype)
+    for key, value in arguments.items():
+        if key in written:
+            assert_close(fast_arguments[key], slow_arguments[key], dtype)
+        else:
+            np.testing.assert_array_equal(fast_arguments[key], value)
+
+
+def like(value: Any) -> Any:
+    """A copy of an array with the same strides and flags; anything else itself."""
+    if not isinstance(value, np.ndarray):
+        return value
+    order = np.argsort([-abs(stride) for stride in value.strides], kind="stable")
+    if value.size and not (value.flags.c_contiguous or value.flags.f_contiguous):
+        wide = np.zeros([2 * n for n in value.shape], value.dtype)
+        copy = wide[tuple(slice(None, None, 2 if s > 0 else -2) for s in value.strides)]
+    else:
+        copy = np.empty([value.shape[axis] for axis in order], value.dtype)
+        copy = copy.transpose(np.argsort(order))
+    copy[...] = value
+    copy.flags.writeable = value.flags.writeable
+    return copy
+
+
+def as_tuple(result: Any) -> tuple[Any, ...]:
+    if result is None:
+        return ()
+    return result if isinstance(result, tuple) else (result,)
+
+
+def assert_close(got: Any, expected: Any, dtype: str) -> None:
+    if expected is None:
+        assert got is None
+        return
+    assert got.dtype == expected.dtype
+    assert got.shape == expected.shape
+    if expected.dtype.kind == "i":
+        np.testing.assert_array_equal(got, expected)
+        return
+    tolerance = 2e-5 if dtype == "float32" else 1e-12
+    finite = np.abs(expected[np.isfinite(expected)])
+    scale = finite.max() if finite.size else 0
+    np.testing.assert_allclose(got, expected, rtol=10 * tolerance, atol=tolerance * scale)

@@ -1,0 +1,396 @@
+"""Activations, bias, and softmax with cross-entropy, each in one pass over its numbers.
+
+Where NumPy makes an array for every step of a formula, these loops do all steps for one number, or
+one row, before the next. They work on arrays of one dimension or on (rows, columns).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet.kernels.jit import REORDER, jit, plain, rows
+from tinynet.kernels.reference import Array, Labels
+
+# --- entry by entry ------------------------------------------------------------------------------
+
+
+def relu(x: Array) -> Array:
+    """``y = max(x, 0)``; NaN stays NaN."""
+    y = np.empty(x.shape, x.dtype)
+    _relu(plain(x).reshape(-1), y.reshape(-1))
+    return y
+
+
+@jit()
+def _relu(x: Array, y: Array) -> None:
+    zero = x.dtype.type(0)
+    for i in range(len(x)):
+        y[i] = zero if x[i] < zero else x[i]
+
+
+def relu_gradient(dy: Array, y: Array) -> Array:
+    """``dx = dy where y > 0, else 0``."""
+    dx = np.empty(dy.shape, dy.dtype)
+    _relu_gradient(plain(dy).reshape(-1), plain(y).reshape(-1), dx.reshape(-1))
+    return dx
+
+
+@jit()
+def _relu_gradient(dy: Array, y: Array, dx: Array) -> None:
+    zero = dy.dtype.type(0)
+    for i in range(len(dy)):
+        dx[i] = dy[i] if y[i] > zero else zero
+
+
+def leaky_relu(x: Array, negative_slope: float) -> Array:
+    """``y = x where x > 0, else negative_slope * x``."""
+    y = np.empty(x.shape, x.dtype)
+    flat = plain(x).reshape(-1)
+    _leaky_relu(flat, flat, x.dtype.type(negative_slope), y.reshape(-1))
+    return y
+
+
+def leaky_relu_gradient(dy: Array, y: Array, negative_slope: float) -> Array:
+    """``dx = dy where y > 0, else negative_slope * dy``."""
+    dx = np.empty(dy.shape, dy.dtype)
+    slope = dy.dtype.type(negative_slope)
+    _leaky_relu(plain(dy).reshape(-1), plain(y).reshape(-1), slope, dx.reshape(-1))
+    return dx
+
+
+@jit()
+def _leaky_relu(x: Array, sign: Array, slope: float, y: Array) -> None:
+    """y = x where sign > 0, else slope * x."""
+    zero = x.dtype.type(0)
+    for i in range(len(x)):
+        y[i] = x[i] if sign[i] > zero else slope * x[i]
+
+
+def sigmoid(x: Array) -> Array:
+    """``y = 1 / (1 + exp(-x))``."""
+    y = np.empty(x.shape, x.dtype)
+    _sigmoid(plain(x).reshape(-1), y.reshape(-1))
+    return y
+
+
+@jit()
+def _sigmoid(x: Array, y: Array) -> None:
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    for i in range(len(x)):
+        z = np.exp(-abs(x[i]))  # never overflows
+        y[i] = (z if x[i] < zero else one) / (one + z)
+
+
+def sigmoid_gradient(dy: Array, y: Array) -> Array:
+    """``dx = dy * y * (1 - y)``."""
+    dx = np.empty(dy.shape, dy.dtype)
+    _sigmoid_gradient(plain(dy).reshape(-1), plain(y).reshape(-1), dx.reshape(-1))
+    return dx
+
+
+@jit()
+def _sigmoid_gradient(dy: Array, y: Array, dx: Array) -> None:
+    one = dy.dtype.type(1)
+    for i in range(len(dy)):
+        dx[i] = dy[i] * y[i] * (one - y[i])
+
+
+def tanh(x: Array) -> Array:
+    """``y = tanh(x)``."""
+    y = np.empty(x.shape, x.dtype)
+    _tanh(plain(x).reshape(-1), y.reshape(-1))
+    return y
+
+
+@jit()
+def _tanh(x: Array, y: Array) -> None:
+    for i in range(len(x)):
+        y[i] = np.tanh(x[i])
+
+
+def tanh_gradient(dy: Array, y: Array) -> Array:
+    """``dx = dy * (1 - y**2)``."""
+    dx = np.empty(dy.shape, dy.dtype)
+    _tanh_gradient(plain(dy).reshape(-1), plain(y).reshape(-1), dx.reshape(-1))
+    return dx
+
+
+@jit()
+def _tanh_gradient(dy: Array, y: Array, dx: Array) -> None:
+    one = dy.dtype.type(1)
+    for i in range(len(dy)):
+        dx[i] = dy[i] * (one - y[i] * y[i])
+
+
+# --- row by row ----------------------------------------------------------------------------------
+
+
+def softmax(x: Array) -> Array:
+    """``y = exp(x) / sum(exp(x))`` over the last axis: x (..., c) -> y (..., c)."""
+    y = np.empty(x.shape, x.dtype)
+    _softmax(rows(x), rows(y))
+    return y
+
+
+@jit()
+def _softmax(x: Array, y: Array) -> None:
+    for i in range(x.shape[0]):
+        highest = _highest(x[i])
+        total = x.dtype.type(0)
+        for j in range(x.shape[1]):
+            y[i, j] = np.exp(x[i, j] - highest)
+            total += y[i, j]
+        for j in range(x.shape[1]):
+            y[i, j] /= total
+
+
+@jit()
+def _highest(x: Array) -> float:
+    highest = x[0]
+    for j in range(1, len(x)):
+        highest = max(highest, x[j])
+    return highest
+
+
+def softmax_gradient(dy: Array, y: Array) -> Array:
+    """``dx = y * (dy - sum(dy * y))`` over the last axis."""
+    dx = np.empty(dy.shape, dy.dtype)
+    _softmax_gradient(rows(dy), rows(y), rows(dx))
+    return dx
+
+
+@jit(REORDER)
+def _softmax_gradient(dy: Array, y: Array, dx: Array) -> None:
+    for i in range(dy.shape[0]):
+        total = dy.dtype.type(0)
+        for j in range(dy.shape[1]):
+            total += dy[i, j] * y[i, j]
+        for j in range(dy.shape[1]):
+            dx[i, j] = y[i, j] * (dy[i, j] - total)
+
+
+def log_softmax(x: Array) -> Array:
+    """``y = x - log(sum(exp(x)))`` over the last axis."""
+    y = np.empty(x.shape, x.dtype)
+    _log_softmax(rows(x), rows(y))
+    return y
+
+
+@jit()
+def _log_softmax(x: Array, y: Array) -> None:
+    for i in range(x.shape[0]):
+        highest = _highest(x[i])
+        total = x.dtype.type(0)
+        for j in range(x.shape[1]):
+            total += np.exp(x[i, j] - highest)
+        log_total = np.log(total)
+        for j in range(x.shape[1]):
+            y[i, j] = x[i, j] - highest - log_total
+
+
+def log_softmax_gradient(dy: Array, y: Array) -> Array:
+    """``dx = dy - exp(y) * sum(dy)``, the sum over the last axis."""
+    dx = np.empty(dy.shape, dy.dtype)
+    _log_softmax_gradient(rows(dy), rows(y), rows(dx))
+    return dx
+
+
+@jit(REORDER)
+def _log_softmax_gradient(dy: Array, y: Array, dx: Array) -> None:
+    for i in range(dy.shape[0]):
+        total = dy.dtype.type(0)
+        for j in range(dy.shape[1]):
+            total += dy[i, j]
+        for j in range(dy.shape[1]):
+            dx[i, j] = dy[i, j] - np.exp(y[i, j]) * total
+
+
+# --- bias and activation in one pass -------------------------------------------------------------
+
+
+def bias_activation(
+    x: Array,
+    bias: Array | None,
+    activation: str = "linear",
+    negative_slope: float = 0.0,
+    out: Array | None = None,
+) -> Array:
+    """``y = activation(x + bias)``: x (..., c), bias (c,) or None -> y (..., c); out may be x."""
+    usable = out is not None and out.flags.carray
+    y = out if out is not None and usable else np.empty(x.shape, x.dtype)
+    if y is not x:
+        y[...] = x
+    if bias is None:
+        bias = np.zeros(x.shape[-1], x.dtype)
+    if activation == "relu":
+        _add_bias_relu(rows(y), plain(bias))
+    else:
+        _add_bias(rows(y), plain(bias))
+        _activate(y, activation, negative_slope)
+    if out is None or y is out:
+        return y
+    out[...] = y
+    return out
+
+
+def _activate(y: Array, activation: str, negative_slope: float) -> None:
+    """y = activation(y), in place."""
+    flat = y.reshape(-1)
+    match activation:
+        case "leaky_relu":
+            _leaky_relu(flat, flat, y.dtype.type(negative_slope), flat)
+        case "sigmoid":
+            _sigmoid(flat, flat)
+        case "tanh":
+            _tanh(flat, flat)
+        case "softmax":
+            _softmax(rows(y), rows(y))
+
+
+@jit()
+def _add_bias(y: Array, bias: Array) -> None:
+    for i in range(y.shape[0]):
+        for j in range(y.shape[1]):
+            y[i, j] += bias[j]
+
+
+@jit()
+def _add_bias_relu(y: Array, bias: Array) -> None:
+    zero = y.dtype.type(0)
+    for i in range(y.shape[0]):
+        for j in range(y.shape[1]):
+            z = y[i, j] + bias[j]
+            y[i, j] = zero if z < zero else z
+
+
+def bias_activation_gradient(
+    dy: Array, y: Array, activation: str = "linear", negative_slope: float = 0.0
+) -> tuple[Array, Array]:
+    """``dx = dy * activation'(x + bias)`` and ``d_bias = dx`` summed over all axes but the last."""
+    match activation:
+        case "relu":
+            dx = np.empty(dy.shape, dy.dtype)
+            d_bias = np.zeros(dy.shape[-1], dy.dtype)
+            _relu_bias_gradient(rows(dy), rows(y), rows(dx), d_bias)
+            return dx, d_bias
+        case "leaky_relu":
+            dx = leaky_relu_gradient(dy, y, negative_slope)
+        case "sigmoid":
+            dx = sigmoid_gradient(dy, y)
+        case "tanh":
+            dx = tanh_gradient(dy, y)
+        case "softmax":
+            dx = softmax_gradient(dy, y)
+        case _:
+            dx = dy.copy()
+    d_bias = np.zeros(dy.shape[-1], dy.dtype)
+    _column_sums(rows(dx), d_bias)
+    return dx, d_bias
+
+
+@jit()
+def _relu_bias_gradient(dy: Array, y: Array, dx: Array, d_bias: Array) -> None:
+    zero = dy.dtype.type(0)
+    for i in range(dy.shape[0]):
+        for j in range(dy.shape[1]):
+            d = dy[i, j] if y[i, j] > zero else zero
+            dx[i, j] = d
+            d_bias[j] += d
+
+
+@jit()
+def _column_sums(x: Array, sums: Array) -> None:
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            sums[j] += x[i, j]
+
+
+# --- softmax and cross-entropy together ----------------------------------------------------------
+
+
+def softmax_cross_entropy(logits: Array, labels: Labels) -> tuple[Array, Array]:
+    """Cross-entropy of softmax(logits) against labels, and the probabilities.
+
+    logits (n, c); labels (n,) class indices, or (n, c) a distribution
+    -> losses (n,), probabilities (n, c)
+    """
+    probabilities = np.empty(logits.shape, logits.dtype)
+    losses = np.empty(len(logits), logits.dtype)
+    if labels.ndim == 1:
+        _cross_entropy_of_index(plain(logits), _index(labels), losses, probabilities)
+    else:
+        _cross_entropy(plain(logits), plain(labels), losses, probabilities)
+    return losses, probabilities
+
+
+def _index(labels: Labels) -> NDArray[np.intp]:
+    # Labels come in every integer type; the loops are compiled for one.
+    return plain(labels.astype(np.intp, copy=False))
+
+
+@jit()
+def _cross_entropy_of_index(
+    logits: Array, labels: NDArray[np.intp], losses: Array, probabilities: Array
+) -> None:
+    for i in range(logits.shape[0]):
+        highest = _highest(logits[i])
+        log_total = _log_total(logits[i], highest, probabilities[i])
+        losses[i] = -(logits[i, labels[i]] - highest - log_total)
+
+
+@jit()
+def _cross_entropy(logits: Array, labels: Array, losses: Array, probabilities: Array) -> None:
+    zero = logits.dtype.type(0)
+    for i in range(logits.shape[0]):
+        highest = _highest(logits[i])
+        log_total = _log_total(logits[i], highest, probabilities[i])
+        loss = zero
+        for j in range(logits.shape[1]):
+            if labels[i, j] != zero:
+                loss -= labels[i, j] * (logits[i, j] - highest - log_total)
+        losses[i] = loss
+
+
+@jit()
+def _log_total(logits: Array, highest: float, probabilities: Array) -> float:
+    """Fill in the probabilities of one row; the logarithm of what the exponentials add up to."""
+    total = logits.dtype.type(0)
+    for j in range(len(logits)):
+        probabilities[j] = np.exp(logits[j] - highest)
+        total += probabilities[j]
+    for j in range(len(logits)):
+        probabilities[j] /= total
+    return np.log(total)
+
+
+def softmax_cross_entropy_gradient(probabilities: Array, labels: Labels, weights: Array) -> Array:
+    """``d_logits = weights * (probabilities * sum(labels) - labels)``, row by row."""
+    d_logits = np.empty(probabilities.shape, probabilities.dtype)
+    given = plain(probabilities), plain(weights)
+    if labels.ndim == 1:
+        _cross_entropy_gradient_of_index(*given, _index(labels), d_logits)
+    else:
+        _cross_entropy_gradient(*given, plain(labels), d_logits)
+    return d_logits
+
+
+@jit()
+def _cross_entropy_gradient_of_index(
+    probabilities: Array, weights: Array, labels: NDArray[np.intp], d_logits: Array
+) -> None:
+    one = probabilities.dtype.type(1)
+    for i in range(probabilities.shape[0]):
+        for j in range(probabilities.shape[1]):
+            d_logits[i, j] = probabilities[i, j] * weights[i]
+        d_logits[i, labels[i]] = (probabilities[i, labels[i]] - one) * weights[i]
+
+
+@jit(REORDER)
+def _cross_entropy_gradient(
+    probabilities: Array, weights: Array, labels: Array, d_logits: Array
+) -> None:
+    for i in range(probabilities.shape[0]):
+        total = probabilities.dtype.type(0)
+        for j in range(probabilities.shape[1]):
+            total += labels[i, j]
+        for j in range(probabilities.shape[1]):
+            d_logits[i, j] = (probabilities[i, j] * total - labels[i, j]) * weights[i]

@@ -1,0 +1,86 @@
+"""The kernels of `tinynet.kernels.reference`, compiled by numba: the same names, the same results.
+
+What is where: `tile` multiplies one small block of a matrix, `products` and `conv` make matrix
+products and convolutions of such blocks; `activations`, `pooling`, `normalization` and `updates`
+are loops over numbers. `jit` says how all of them are compiled.
+"""
+
+import numba
+
+from tinynet.kernels.activations import (
+    bias_activation,
+    bias_activation_gradient,
+    leaky_relu,
+    leaky_relu_gradient,
+    log_softmax,
+    log_softmax_gradient,
+    relu,
+    relu_gradient,
+    sigmoid,
+    sigmoid_gradient,
+    softmax,
+    softmax_cross_entropy,
+    softmax_cross_entropy_gradient,
+    softmax_gradient,
+    tanh,
+    tanh_gradient,
+)
+from tinynet.kernels.normalization import (
+    batch_norm,
+    batch_norm_gradient,
+    batch_norm_inference,
+    dropout,
+)
+from tinynet.kernels.pooling import (
+    average_pool2d,
+    average_pool2d_gradient,
+    max_pool2d,
+    max_pool2d_gradient,
+)
+from tinynet.kernels.updates import adam_update, rmsprop_update, sgd_update
+
+if numba.config.DISABLE_JIT:
+    # The tile is made of CPU instructions, which Python cannot run; loops it can.
+    from tinynet.kernels.reference import (
+        conv2d,
+        conv2d_input_gradient,
+        conv2d_kernel_gradient,
+        matmul,
+    )
+else:
+    from tinynet.kernels.conv import conv2d, conv2d_input_gradient, conv2d_kernel_gradient
+    from tinynet.kernels.products import matmul
+
+__all__ = [
+    "adam_update",
+    "average_pool2d",
+    "average_pool2d_gradient",
+    "batch_norm",
+    "batch_norm_gradient",
+    "batch_norm_inference",
+    "bias_activation",
+    "bias_activation_gradient",
+    "conv2d",
+    "conv2d_input_gradient",
+    "conv2d_kernel_gradient",
+    "dropout",
+    "leaky_relu",
+    "leaky_relu_gradient",
+    "log_softmax",
+    "log_softmax_gradient",
+    "matmul",
+    "max_pool2d",
+    "max_pool2d_gradient",
+    "relu",
+    "relu_gradient",
+    "rmsprop_update",
+    "sgd_update",
+    "sigmoid",
+    "sigmoid_gradient",
+    "softmax",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_gradient",
+    "softmax_gradient",
+    "tanh",
+    "tanh_gradient",
+]

@@ -1,0 +1,192 @@
+"""Convolution without copying windows out of the image: matrix products whose rows overlap.
+
+In an image (h, w, c) the window of one output pixel is, for each row of the kernel, a run of
+``kw * c`` consecutive numbers, and the window of the next pixel starts ``stride * c`` numbers
+further on:
+
+    one row of the image, c = 2:    x0 x0 x1 x1 x2 x2 x3 x3 x4 x4
+    windows of three pixels:       [----- 0 -----]
+                                         [----- 1 -----]
+                                               [----- 2 -----]
+
+So a row of output pixels is ``A @ B`` with A the image itself, read with that distance between its
+rows, and B the kernel, (kh * kw * c_in, c_out). The two gradients are products of the same kind:
+
+    y        [pixel, c_out]     = sum over kernel rows and kw * c_in   of  x  * kernel
+    d_kernel [kw * c_in, c_out] = sum over rows and columns of pixels  of  x  * dy
+    dx       [pixel, c_in]      = sum over kernel rows and kw * c_out  of  dy * flipped kernel
+
+Rows of padding need no memory: kernel rows that would read them are left out of the sum. Columns
+of padding are added to a copy, where there are any.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+
+from tinynet.kernels.geometry import Pair, output_size, pad_amounts
+from tinynet.kernels.jit import plain
+from tinynet.kernels.products import Plan, Strip, multiply, new_result, plan
+from tinynet.kernels.reference import Array, Shape4
+from tinynet.kernels.tile import panel_width
+
+# The images of a batch are added up in this many parts, for any number of threads.
+_PARTS = 8
+
+
+def conv2d(x: Array, kernel: Array, strides: Pair = (1, 1), padding: str = "valid") -> Array:
+    """x (n, h, w, c_in), kernel (kh, kw, c_in, c_out) -> y (n, oh, ow, c_out)."""
+    kh, kw, _, c_out = kernel.shape
+    n, h, w, _ = x.shape
+    rows = output_size(h, kh, strides[0], padding)
+    columns = output_size(w, kw, strides[1], padding)
+    padded = _pad_columns(x, kw, strides[1], padding)
+    forward = _forward_plan(padded.shape, kernel.shape, strides, padding, columns, x.itemsize)
+    y = new_result(forward, (n, rows, columns, c_out), x.dtype)
+    multiply(padded, plain(kernel), y, forward)
+    return y
+
+
+@lru_cache(maxsize=256)
+def _forward_plan(
+    x_shape: Shape4,
+    kernel_shape: Shape4,
+    strides: Pair,
+    padding: str,
+    columns: int,
+    itemsize: int,
+) -> Plan:
+    """x_shape counts columns of padding and not rows of padding."""
+    n, h, w, c_in = x_shape
+    kh, kw, _, c_out = kernel_shape
+    rows, top = output_size(h, kh, strides[0], padding), pad_amounts(h, kh, strides[0], padding)[0]
+    strips = []
+    for panel in range(0, c_out, width := panel_width(itemsize)):
+        for r in range(rows):
+            # Kernel rows first to last - 1 lie on the image.
+            y = r * strides[0] - top
+            first, last = max(-y, 0), min(kh, h - y)
+            strips.append(Strip(
+                a_at=(y + first) * w * c_in, a_row=strides[1] * c_in, a_outer=w * c_in, a_inner=1,
+                b_at=first * kw * c_in * c_out + panel, b_outer=kw * c_in * c_out, b_inner=c_out,
+                c_at=r * columns * c_out + panel, c_row=c_out, rows=columns,
+                columns=min(width, c_out - panel), outer=last - first, inner=kw * c_in,
+            ))  # fmt: skip
+    return plan(strips, items=n, groups=n, a_step=h * w * c_in, c_step=rows * columns * c_out)
+
+
+def conv2d_kernel_gradient(
+    x: Array,
+    dy: Array,
+    kernel_shape: Shape4,
+    strides: Pair = (1, 1),
+    padding: str = "valid",
+) -> Array:
+    """d_kernel (kh, kw, c_in, c_out): each window of x times the dy that it led to, summed."""
+    padded = _pad_columns(x, kernel_shape[1], strides[1], padding)
+    summing = _kernel_gradient_plan(
+        padded.shape, dy.shape, kernel_shape, strides, padding, x.itemsize
+    )
+    parts = new_result(summing, (summing.groups, *kernel_shape), x.dtype)
+    multiply(padded, plain(dy), parts, summing)
+    return parts.sum(axis=0)
+
+
+@lru_cache(maxsize=256)
+def _kernel_gradient_plan(
+    x_shape: Shape4,
+    dy_shape: Shape4,
+    kernel_shape: Shape4,
+    strides: Pair,
+    padding: str,
+    itemsize: int,
+) -> Plan:
+    n, h, w, c_in = x_shape
+    _, rows, columns, c_out = dy_shape
+    kh, kw = kernel_shape[0], kernel_shape[1]
+    top = pad_amounts(h, kh, strides[0], padding)[0]
+    strips = []
+    for panel in range(0, c_out, width := panel_width(itemsize)):
+        for i in range(kh):
+            # Output rows first to last - 1 put kernel row i on the image.
+            first = max(-((i - top) // strides[0]), 0)
+            last = min((h - 1 + top - i) // strides[0] + 1, rows)
+            strips.append(Strip(
+                a_at=(first * strides[0] + i - top) * w * c_in, a_row=1,
+                a_outer=strides[0] * w * c_in, a_inner=strides[1] * c_in,
+                b_at=first * columns * c_out + panel, b_outer=columns * c_out, b_inner=c_out,
+                c_at=i * kw * c_in * c_out + panel, c_row=c_out, rows=kw * c_in,
+                columns=min(width, c_out - panel), outer=last - first, inner=columns,
+            ))  # fmt: skip
+    return plan(
+        strips, items=n, groups=min(n, _PARTS), a_step=h * w * c_in,
+        b_step=rows * columns * c_out, c_step=kh * kw * c_in * c_out,
+    )  # fmt: skip
+
+
+def conv2d_input_gradient(
+    dy: Array,
+    kernel: Array,
+    input_shape: Shape4,
+    strides: Pair = (1, 1),
+    padding: str = "valid",
+) -> Array:
+    """dx (n, h, w, c_in): each dy, times the filter that made it, put back onto its window."""
+    kw = kernel.shape[1]
+    left = pad_amounts(input_shape[2], kw, strides[1], padding)[0]
+    # Pixel s of dx gets kernel column j from column (s + left - j) / stride of dy: the stride
+    # becomes a gap between the columns of dy, and the kernel runs backwards.
+    spread = _spread_columns(dy, kw - 1 - left, strides[1], input_shape[2] + kw - 1)
+    flipped = np.ascontiguousarray(kernel[::-1, ::-1].transpose(0, 1, 3, 2))
+    backward = _input_gradient_plan(
+        spread.shape, kernel.shape, input_shape, strides, padding, dy.itemsize
+    )
+    dx = new_result(backward, input_shape, dy.dtype)
+    multiply(spread, flipped, dx, backward)
+    return dx
+
+
+@lru_cache(maxsize=256)
+def _input_gradient_plan(
+    spread_shape: Shape4,
+    kernel_shape: Shape4,
+    input_shape: Shape4,
+    strides: Pair,
+    padding: str,
+    itemsize: int,
+) -> Plan:
+    n, rows, spread, c_out = spread_shape
+    kh, kw, c_in = kernel_shape[:3]
+    _, h, w, _ = input_shape
+    top = pad_amounts(h, kh, strides[0], padding)[0]
+    strips = []
+    for panel in range(0, c_in, width := panel_width(itemsize)):
+        for q in range(h):
+            # Row q of dx gets kernel row i from row (q + top - i) / stride of dy: from rows first
+            # to last - 1, and each row of dy further down takes a kernel row ``stride`` further up.
+            first = max(-((kh - 1 - q - top) // strides[0]), 0)
+            last = min((q + top) // strides[0] + 1, rows)
+            i = q + top - first * strides[0]
+            strips.append(Strip(
+                a_at=first * spread * c_out, a_row=c_out, a_outer=spread * c_out, a_inner=1,
+                b_at=(kh - 1 - i) * kw * c_in * c_out + panel,
+                b_outer=strides[0] * kw * c_in * c_out, b_inner=c_in,
+                c_at=q * w * c_in + panel, c_row=c_in, rows=w,
+                columns=min(width, c_in - panel), outer=last - first, inner=kw * c_out,
+            ))  # fmt: skip
+    return plan(strips, items=n, groups=n, a_step=rows * spread * c_out, c_step=h * w * c_in)
+
+
+def _pad_columns(x: Array, window: int, stride: int, padding: str) -> Array:
+    left, right = pad_amounts(x.shape[2], window, stride, padding)
+    return _spread_columns(x, left, 1, left + x.shape[2] + right)
+
+
+def _spread_columns(x: Array, left: int, stride: int, width: int) -> Array:
+    """Columns of x at left, left + stride, ... of an image with that width, zeros elsewhere."""
+    if width == x.shape[2]:
+        return plain(x)
+    n, h, w, c = x.shape
+    spread = np.zeros((n, h, width, c), x.dtype)
+    spread[:, :, left : left + w * stride : stride] = x
+    return spread

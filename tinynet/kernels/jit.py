@@ -1,0 +1,64 @@
+"""How the compiled kernels are compiled, and the one array layout that they are compiled for."""
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+# Sums may be taken in another order, and x + 0 may be x: so loops with a sum can be vectorized.
+# Left out are "nnan" and "ninf", under which the compiler may drop every check for NaN.
+REORDER = frozenset({"contract", "reassoc", "nsz"})
+
+
+def jit(
+    fastmath: frozenset[str] = frozenset(), parallel: bool = False
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Compile the decorated function at its first call, and keep the result on disk.
+
+    ``error_model="numpy"`` makes 1 / 0 infinite instead of an error, without which no loop with a
+    division is vectorized; ``nogil`` lets other Python threads run meanwhile.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        options = {"error_model": "numpy", "fastmath": set(fastmath), "parallel": parallel}
+        compiled: Callable[P, R] = cached(numba.njit, nogil=True, **options)(function)
+        return compiled
+
+    return decorate
+
+
+def cached(decorator: Any, *arguments: Any, **options: Any) -> Callable[[Any], Any]:
+    """``decorator(*arguments, cache=True, **options)``.
+
+    Where no folder can be written, numba refuses to keep a cache; then everything is compiled
+    anew in each process, which takes longer and is no reason to fail.
+    """
+
+    def decorate(function: Any) -> Any:
+        try:
+            return decorator(*arguments, cache=True, **options)(function)
+        except RuntimeError:
+            return decorator(*arguments, **options)(function)
+
+    return decorate
+
+
+def plain(x: NDArray[Scalar]) -> NDArray[Scalar]:
+    """x itself if it is C-ordered, aligned and writable; otherwise a copy of it that is.
+
+    numba compiles a function anew for each layout, and for read-only arrays. Copying those that
+    are rare here means that each kernel is compiled once for each dtype.
+    """
+    return x if x.flags.carray else np.array(x, order="C")
+
+
+def rows(x: NDArray[Scalar]) -> NDArray[Scalar]:
+    """`plain` x with its leading axes made one: (..., c) -> (m, c)."""
+    x = plain(x)
+    return x if x.ndim == 2 else x.reshape(-1, x.shape[-1])

@@ -1,0 +1,432 @@
+"""The matrix product of one small tile, held in vector registers, and lists of such products.
+
+Everything that multiplies matrices here, convolution included, comes down to this file.
+
+**What a tile is.** To compute ``C = A @ B`` entry by entry reads two numbers for each
+multiplication, and reading is slower than multiplying. So a block of C with several rows and
+columns is computed at once: each number read is then used several times. The block stays in the
+CPU's vector registers from the first k to the last, and memory sees only A and B:
+
+                       B, one row at a time
+                     [  vector  ][  vector  ]      <- loaded once for each k
+      A, one column  +----------+-----------+
+      at a time  a0  |  acc 0,0 |  acc 0,1  |
+                 a1  |  acc 1,0 |  acc 1,1  |      acc r,v += a_r * vector v
+                 a2  |  acc 2,0 |  acc 2,1  |      (one fused multiply-add for each
+                 ..  |    ...   |    ...    |       accumulator and k)
+                     +----------+-----------+
+
+**Why these sizes.** With rows x vectors accumulators, the loop needs ``vectors`` registers more
+for B and one for the broadcast ``a_r``, and must not need more registers than there are. It does
+rows x vectors multiply-adds for rows + vectors loads; the closer to square, the better, and ten
+independent sums or more hide the four or five cycles that one multiply-add takes. AVX-512 has 32
+registers of 64 bytes: 14 x 2 + 2 + 1 = 31. AVX2 has 16 of 32 bytes: 6 x 2 + 2 + 1 = 15.
+
+**Strides.** The distance from one entry of A to the next is an argument in each direction, so
+that A and A.T cost the same, and k is counted by two loops with strides of their own, so that a
+window of an image (a few rows, some pixels of each) is a row of A without being copied.
+
+**Why not plain loops.** Compilers do not keep a block of C in registers by themselves. So the loop
+is written here as LLVM instructions, which numba compiles for this machine: see `_emit_tile`.
+"""
+
+import platform
+from functools import cache
+from typing import Any, NamedTuple
+
+import llvmlite.binding as llvm
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from tinynet.kernels.jit import cached
+
+
+class _Registers(NamedTuple):
+    """The registers of this machine, as far as the tile depends on them."""
+
+    vector_bytes: int
+    rows: int
+    vectors: int
+    has_fma: bool
+    has_masks: bool
+
+
+def _registers() -> _Registers:
+    """Read what numba compiles for: the host, or NUMBA_CPU_FEATURES (NUMBA_CPU_NAME=generic)."""
+    if platform.machine().lower() in ("arm64", "aarch64"):
+        return _Registers(16, 12, 2, has_fma=True, has_masks=False)
+    features = _features()
+    if "avx512f" in features:
+        return _Registers(64, 14, 2, has_fma=True, has_masks=True)
+    if "avx2" in features:
+        return _Registers(32, 6, 2, has_fma="fma" in features, has_masks=False)
+    return _Registers(16, 6, 2, has_fma="fma" in features, has_masks=False)
+
+
+def _features() -> set[str]:
+    if numba.config.CPU_FEATURES is not None:
+        named = numba.config.CPU_FEATURES.split(",")
+        return {feature[1:] for feature in named if feature.startswith("+")}
+    try:
+        host = llvm.get_host_cpu_features()
+    except RuntimeError:  # LLVM does not know this machine
+        return set()
+    return {
+        feature
+        for feature, present in host.items()
+        if present and (numba.config.ENABLE_AVX or not feature.startswith("avx"))
+    }
+
+
+_REGISTERS = _registers()
+MAX_ROWS = _REGISTERS.rows
+
+
+def panel_width(itemsize: int) -> int:
+    """How many columns of C a full tile has."""
+    return _REGISTERS.vectors * _REGISTERS.vector_bytes // itemsize
+
+
+# --- the tile ------------------------------------------------------------------------------------
+
+
+class _Operands(NamedTuple):
+    """Pointers to the first entry of each operand, and distances between entries, as LLVM values.
+
+    A is (rows, outer, inner), B (outer, inner, columns with distance 1), C (rows, columns).
+    """
+
+    a: ir.Value
+    a_row: ir.Value
+    a_outer: ir.Value
+    a_inner: ir.Value
+    b: ir.Value
+    b_outer: ir.Value
+    b_inner: ir.Value
+    c: ir.Value
+    c_row: ir.Value
+    outer: ir.Value
+    inner: ir.Value
+    accumulate: ir.Value
+    mask: ir.Value | None  # which lanes of the last vector of a row of C exist; None: all
+
+
+@intrinsic
+def _tile(
+    typingctx: Any, a: Any, a_row: Any, a_outer: Any, a_inner: Any, b: Any, b_outer: Any,
+    b_inner: Any, c: Any, c_row: Any, rows: Any, columns: Any, outer: Any, inner: Any,
+    accumulate: Any,
+) -> Any:  # fmt: skip
+    """``C = A @ B``, or ``C += A @ B``, for 1 to MAX_ROWS rows and 1 to panel_width columns.
+
+    a, b and c point to the first entries of A, B and C. Each entry of C is one chain of
+    multiply-adds over k from first to last, whatever the tile's size: the same bits come out
+    however a product is cut into tiles.
+    """
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        a, a_row, a_outer, a_inner, b, b_outer, b_inner, c, c_row, *sizes, accumulate = values
+        rows, columns, outer, inner = sizes
+        operands = _Operands(
+            a, a_row, a_outer, a_inner, b, b_outer, b_inner, c, c_row,
+            outer, inner, accumulate, None,
+        )  # fmt: skip
+        dtype = signature.args[0].dtype
+        lanes = _REGISTERS.vector_bytes * 8 // dtype.bitwidth
+        vector = ir.VectorType(context.get_data_type(dtype), lanes)
+        _emit_switch(builder, vector, operands, rows, columns)
+        return context.get_dummy_value()
+
+    return _strip_signature(a), generate
+
+
+def _emit_switch(
+    builder: ir.IRBuilder,
+    vector: ir.VectorType,
+    operands: _Operands,
+    rows: ir.Value,
+    columns: ir.Value,
+) -> None:
+    """One loop for each size a tile can have, since a register has no index; jump to the one."""
+    lanes = vector.count
+    index = columns.type
+    vectors = builder.sdiv(builder.add(columns, index(lanes - 1)), index(lanes))
+    tail = builder.sub(columns, builder.mul(builder.sub(vectors, index(1)), index(lanes)))
+    numbers = ir.Constant(ir.VectorType(index, lanes), list(range(lanes)))
+    mask = builder.icmp_signed("<", numbers, _splat(builder, tail, lanes))
+    whole = builder.icmp_signed("==", tail, index(lanes))
+
+    # The size as one number: (vectors - 1, masked or not, rows - 1).
+    size = builder.mul(builder.sub(vectors, index(1)), index(2))
+    if not _REGISTERS.has_masks:
+        size = builder.add(size, builder.select(whole, index(0), index(1)))
+    size = builder.add(builder.mul(size, index(MAX_ROWS)), builder.sub(rows, index(1)))
+
+    end = builder.append_basic_block("tile.end")
+    switch = builder.switch(size, end)
+    for v in range(_REGISTERS.vectors):
+        for masked in (False, True):
+            if masked and _REGISTERS.has_masks:
+                continue  # a mask costs nothing there: the masked loop does for all
+            use_mask = masked or _REGISTERS.has_masks
+            for r in range(MAX_ROWS):
+                block = builder.append_basic_block(f"tile.{r + 1}x{v + 1}")
+                switch.add_case(index((v * 2 + masked) * MAX_ROWS + r), block)
+                builder.position_at_end(block)
+                case = operands._replace(mask=mask if use_mask else None)
+                _emit_tile(builder, vector, case, r + 1, v + 1)
+                builder.branch(end)
+    builder.position_at_end(end)
+
+
+def _emit_tile(
+    builder: ir.IRBuilder, vector: ir.VectorType, at: _Operands, rows: int, vectors: int
+) -> None:
+    """The loops over k for a tile of one size.
+
+        acc = C if accumulate else 0
+        for each of outer:                  A moves by a_outer, B by b_outer
+            for each of inner:              A moves by a_inner, B by b_inner
+                B_v   = load vector v of B's row            (vectors loads)
+                a     = load A's row r, in all lanes        (rows loads)
+                acc_rv = a * B_v + acc_rv                   (rows * vectors multiply-adds)
+        C = acc
+
+    In LLVM's form a variable that a loop changes is a "phi": a value for each block that can
+    jump to the loop's head. The accumulators are phis of both loops and so stay registers.
+    """
+    index = at.outer.type
+    lanes = vector.count
+    zero = ir.Constant(vector, [0.0] * lanes)
+    entry = builder.block
+    load = builder.append_basic_block("tile.load")
+    outer_head = builder.append_basic_block("tile.outer")
+    inner_head = builder.append_basic_block("tile.inner")
+    outer_tail = builder.append_basic_block("tile.next")
+    store = builder.append_basic_block("tile.store")
+    cells = [(r, v) for r in range(rows) for v in range(vectors)]
+
+    def cell_of_c(r: int, v: int) -> tuple[ir.Value, ir.Value | None]:
+        row = builder.gep(at.c, [builder.mul(at.c_row, index(r))])
+        return builder.gep(row, [index(v * lanes)]), at.mask if v == vectors - 1 else None
+
+    builder.cbranch(at.accumulate, load, outer_head)
+
+    builder.position_at_end(load)
+    loaded = [_load(builder, vector, *cell_of_c(r, v)) for r, v in cells]
+    builder.branch(outer_head)
+
+    def phi(kind: ir.Type, *incoming: tuple[ir.Value, ir.Block]) -> ir.Instruction:
+        instruction = builder.phi(kind)
+        for value, block in incoming:
+            instruction.add_incoming(value, block)
+        return instruction
+
+    builder.position_at_end(outer_head)
+    i = phi(index, (index(0), entry), (index(0), load))
+    a_row_start = phi(at.a.type, (at.a, entry), (at.a, load))
+    b_row_start = phi(at.b.type, (at.b, entry), (at.b, load))
+    outer_sums = [phi(vector, (zero, entry), (old, load)) for old in loaded]
+    builder.branch(inner_head)
+
+    builder.position_at_end(inner_head)
+    j = phi(index, (index(0), outer_head))
+    a = phi(at.a.type, (a_row_start, outer_head))
+    b = phi(at.b.type, (b_row_start, outer_head))
+    sums = [phi(vector, (value, outer_head)) for value in outer_sums]
+
+    b_vectors = [
+        _load(
+            builder, vector, builder.gep(b, [index(v * lanes)]),
+            at.mask if v == vectors - 1 else None,
+        )
+        for v in range(vectors)
+    ]  # fmt: skip
+    new_sums = []
+    for r in range(rows):
+        a_entry = builder.load(builder.gep(a, [builder.mul(at.a_row, index(r))]))
+        a_lanes = _splat(builder, a_entry, lanes)
+        for v in range(vectors):
+            new_sums.append(_multiply_add(builder, a_lanes, b_vectors[v], sums[r * vectors + v]))
+
+    j_next = builder.add(j, index(1))
+    for variable, value in (
+        (j, j_next),
+        (a, builder.gep(a, [at.a_inner])),
+        (b, builder.gep(b, [at.b_inner])),
+        *zip(sums, new_sums, strict=True),
+    ):
+        variable.add_incoming(value, inner_head)
+    builder.cbranch(builder.icmp_signed("<", j_next, at.inner), inner_head, outer_tail)
+
+    builder.position_at_end(outer_tail)
+    i_next = builder.add(i, index(1))
+    for variable, value in (
+        (i, i_next),
+        (a_row_start, builder.gep(a_row_start, [at.a_outer])),
+        (b_row_start, builder.gep(b_row_start, [at.b_outer])),
+        *zip(outer_sums, new_sums, strict=True),
+    ):
+        variable.add_incoming(value, outer_tail)
+    builder.cbranch(builder.icmp_signed("<", i_next, at.outer), outer_head, store)
+
+    builder.position_at_end(store)
+    for (r, v), value in zip(cells, new_sums, strict=True):
+        _store(builder, value, *cell_of_c(r, v))
+
+
+def _splat(builder: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
+    """A vector with the same value in every lane."""
+    one = builder.insert_element(
+        ir.VectorType(value.type, lanes)(ir.Undefined), value, ir.IntType(32)(0)
+    )
+    pick = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+    return builder.shuffle_vector(one, one, pick)
+
+
+def _multiply_add(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+    # Without the instruction, LLVM's fma is a call of a C function for each lane.
+    if _REGISTERS.has_fma:
+        return _call(builder, "llvm.fma", a.type, a.type, [a, b, c])
+    return builder.fadd(builder.fmul(a, b), c)
+
+
+def _load(
+    builder: ir.IRBuilder, vector: ir.VectorType, pointer: ir.Value, mask: ir.Value | None
+) -> ir.Value:
+    """One vector from memory. Lanes that the mask leaves out are 0, their memory is not touched."""
+    pointer = builder.bitcast(pointer, vector.as_pointer())
+    align = _bits(vector) // 8
+    if mask is None:
+        return builder.load(pointer, align=align)
+    nothing = ir.Constant(vector, [0.0] * vector.count)
+    arguments = [pointer, ir.IntType(32)(align), mask, nothing]
+    return _call(builder, "llvm.masked.load", vector, vector, arguments, ".p0")
+
+
+def _store(
+    builder: ir.IRBuilder, value: ir.Value, pointer: ir.Value, mask: ir.Value | None
+) -> None:
+    """One vector to memory, in the lanes of the mask."""
+    pointer = builder.bitcast(pointer, value.type.as_pointer())
+    align = _bits(value.type) // 8
+    if mask is None:
+        builder.store(value, pointer, align=align)
+        return
+    arguments = [value, pointer, ir.IntType(32)(align), mask]
+    _call(builder, "llvm.masked.store", value.type, ir.VoidType(), arguments, ".p0")
+
+
+def _call(
+    builder: ir.IRBuilder,
+    name: str,
+    vector: ir.VectorType,
+    result: ir.Type,
+    arguments: list[ir.Value],
+    suffix: str = "",
+) -> ir.Value:
+    """Call the variant of an LLVM function for this vector type, such as llvm.fma.v16f32."""
+    kind = ir.FunctionType(result, [argument.type for argument in arguments])
+    name = f"{name}.v{vector.count}f{_bits(vector)}{suffix}"
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+
+
+def _bits(vector: ir.VectorType) -> int:
+    return 32 if isinstance(vector.element, ir.FloatType) else 64
+
+
+# --- a strip of tiles, and calling it ------------------------------------------------------------
+#
+# The loops above are long: compiling them takes a second for each dtype. So they are compiled once,
+# as a C function, and called through its address; as an ordinary compiled function they would be
+# copied into every function that uses them, and into each of the several that numba makes of a
+# parallel one.
+
+
+def _strip(
+    a: Any, a_row: int, a_outer: int, a_inner: int, b: Any, b_outer: int, b_inner: int,
+    c: Any, c_row: int, rows: int, columns: int, outer: int, inner: int, accumulate: bool,
+) -> None:  # fmt: skip
+    """As `_tile`, for any number of rows."""
+    # 32 rows are 11 + 11 + 10, not 14 + 14 + 4: a flat tile has too few sums to work on at once.
+    tiles = -(-rows // MAX_ROWS)
+    first = 0
+    for t in range(tiles):
+        last = rows * (t + 1) // tiles
+        _tile(
+            _advance(a, first * a_row), a_row, a_outer, a_inner, b, b_outer, b_inner,
+            _advance(c, first * c_row), c_row, last - first, columns, outer, inner, accumulate,
+        )  # fmt: skip
+        first = last
+
+
+def _strip_signature(pointer: Any) -> Any:
+    size = types.intp
+    return types.void(
+        pointer, size, size, size, pointer, size, size,
+        pointer, size, size, size, size, size, types.boolean,
+    )  # fmt: skip
+
+
+_compiled: list[Any] = []
+
+
+@cache
+def strip_address(dtype: np.dtype[Any]) -> int:
+    """Where the compiled strip for this dtype is, for `call_strip`."""
+    signature = _strip_signature(types.CPointer(numba.from_dtype(dtype)))
+    compiled: Any = cached(numba.cfunc, signature, error_model="numpy")(_strip)
+    _compiled.append(compiled)  # the address is valid as long as this exists
+    address: int = compiled.address
+    return address
+
+
+@intrinsic
+def _advance(typingctx: Any, pointer: Any, entries: Any) -> Any:
+    """The pointer, that many entries further."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        return builder.gep(values[0], [values[1]])
+
+    return pointer(pointer, types.intp), generate
+
+
+@intrinsic
+def call_strip(
+    typingctx: Any, address: Any, a: Any, a_at: Any, a_row: Any, a_outer: Any, a_inner: Any,
+    b: Any, b_at: Any, b_outer: Any, b_inner: Any, c: Any, c_at: Any, c_row: Any,
+    rows: Any, columns: Any, outer: Any, inner: Any, accumulate: Any,
+) -> Any:  # fmt: skip
+    """Call the strip at `strip_address`: C = A @ B, or C += A @ B.
+
+    a, b and c are arrays of one dimension in which A, B and C start at a_at, b_at and c_at.
+    """
+    size = types.intp
+    signature = types.void(
+        size, a, size, size, size, size, b, size, size, size,
+        c, size, size, size, size, size, size, types.boolean,
+    )  # fmt: skip
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        (address, _, a_at, a_row, a_outer, a_inner, _, b_at, b_outer, b_inner,
+         _, c_at, c_row, rows, columns, outer, inner, accumulate) = values  # fmt: skip
+
+        def pointer(position: int, at: ir.Value) -> ir.Value:
+            kind, array = signature.args[position], values[position]
+            struct = context.make_array(kind)(context, builder, array)
+            return builder.gep(struct.data, [at])
+
+        arguments = [
+            pointer(1, a_at), a_row, a_outer, a_inner, pointer(6, b_at), b_outer, b_inner,
+            pointer(10, c_at), c_row, rows, columns, outer, inner,
+            builder.zext(accumulate, ir.IntType(8)),  # how C passes a truth value
+        ]  # fmt: skip
+        kind = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])
+        builder.call(builder.inttoptr(address, kind.as_pointer()), arguments)
+        return context.get_dummy_value()
+
+    return signature, generate

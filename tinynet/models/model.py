@@ -223,7 +223,7 @@ class Model(Layer):
         validation = None
         if validation_data is not None:
             try:
-                validation = self._check_data(*_unpack_validation(validation_data), "validation ")
+                validation = self._check_data(*_unpack_validation(validation_data))
             except (TypeError, ValueError) as error:
                 error.add_note("This is about validation_data.")
                 raise
@@ -506,13 +506,13 @@ class Model(Layer):
 
     # --- the door --------------------------------------------------------------------------------
 
-    def _check_data(self, x: Any, y: Any, sample_weight: Any = None, kind: str = "") -> Data:
+    def _check_data(self, x: Any, y: Any, sample_weight: Any = None) -> Data:
         """x, y and weights, checked against each other, the model and the loss, and converted."""
         x, y = as_inputs(x, self.dtype), check_numeric("y", y)
         if self.built:
             self.check_input(x)
         expected = self.output_shape(x.shape[1:])
-        check_same_length(x=x, y=check_numeric("y", y))
+        check_same_length(x=x, y=y)
         y = self.loss.check(y, expected, self.dtype)
         return x, y, as_sample_weight(sample_weight, len(x), self.dtype)
 

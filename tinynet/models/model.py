@@ -14,7 +14,7 @@ from tinynet import losses, optimizers, random
 from tinynet.callbacks import Callback, CallbackList, History
 from tinynet.errors import check_int, check_keywords, received, unknown_name
 from tinynet.layers.base import Array, Layer, Shape
-from tinynet.metrics import Metric, resolve
+from tinynet.metrics import MeanMetricWrapper, Metric, resolve
 from tinynet.models.data import (
     Batches,
     Labels,
@@ -517,7 +517,20 @@ class Model(Layer):
         return x, y, as_sample_weight(sample_weight, len(x), self.dtype)
 
     def _metrics_for(self, y: Labels, input_shape: Shape) -> list[Metric]:
-        return resolve(self._metrics, y.shape, self.output_shape(input_shape))
+        output_shape = self.output_shape(input_shape)
+        scores = resolve(self._metrics, y.shape, output_shape)
+        for score in scores:
+            # One that does not fit is found now, not when the first step has been made. A function
+            # of the caller's is not tried out: it may do more than look.
+            if not isinstance(score, MeanMetricWrapper):
+                try:
+                    score.update_state(y[:1], np.zeros((1, *output_shape), self.dtype))
+                except ValueError as error:
+                    raise ValueError(
+                        f"the metric {score.name!r} does not fit: {error}; "
+                        "metrics=['accuracy'] takes the accuracy that fits"
+                    ) from None
+        return scores
 
     def _build_for(self, x: Array) -> None:
         if not self.built:

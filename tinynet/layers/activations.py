@@ -28,12 +28,23 @@ def check_activation(activation: str | None) -> str:
     return activation
 
 
+def _check_classes(layer: Layer, input_shape: Shape) -> Shape:
+    """``input_shape``, which must have an axis for softmax to sum over."""
+    if not input_shape:
+        raise ValueError(f"{layer.label} needs inputs of shape (n, classes), got (n,)")
+    return input_shape
+
+
 class Activation(Layer):
     """y = activation(x), the activation chosen by name; see the layers below for the formulas."""
 
     def __init__(self, activation: str | None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.activation = self.output_activation = check_activation(activation)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """The same as the input's, which for softmax must have an axis to sum over."""
+        return _check_classes(self, input_shape) if self.activation == "softmax" else input_shape
 
     def forward(self, x: Array, training: bool = False, logits: bool = False) -> Array:
         """y = activation(x); with ``logits``, y = x"""
@@ -171,9 +182,7 @@ class Softmax(Layer):
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """The same as the input's, which must have an axis to sum over."""
-        if not input_shape:
-            raise ValueError(f"{self.label} needs inputs of shape (n, classes), got (n,)")
-        return input_shape
+        return _check_classes(self, input_shape)
 
     def forward(self, x: Array, training: bool = False, logits: bool = False) -> Array:
         """y = exp(x) / sum(exp(x)); with ``logits``, y = x"""

@@ -24,7 +24,7 @@ class Dropout(Layer):
     `utils.set_random_seed` seeds.
     """
 
-    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
+    def __init__(self, rate: float, *, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.rate = check_float("rate", rate, minimum=0.0, below=1.0)
         self.seed = None if seed is None else check_int("seed", seed, minimum=0)

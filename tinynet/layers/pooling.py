@@ -102,7 +102,7 @@ class GlobalAveragePooling2D(Layer):
     (Lin, Chen and Yan 2013, section 3.2.)
     """
 
-    def __init__(self, keepdims: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *, keepdims: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.keepdims = keepdims
 

@@ -288,8 +288,9 @@ def check_shape(argument: str, shape: Any, open_size: bool = False) -> Shape:
     sizes = tuple(shape)
     known = [n for n in sizes if not (open_size and n == -1)]
     if any(isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1 for n in known):
+        or_open = " or one -1" if open_size else ""
         raise ValueError(
-            f"{argument} must hold positive integers, without the batch axis, got {sizes}"
+            f"{argument} must hold positive integers{or_open}, without the batch axis, got {sizes}"
         )
     if len(sizes) - len(known) > 1:
         raise ValueError(f"{argument} can leave one size open with -1, got {sizes}")

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from tinynet import initializers, kernels
 from tinynet.errors import check_int
 from tinynet.layers.activations import LEAKY_RELU_SLOPE, check_activation
@@ -72,7 +74,7 @@ class Dense(Layer):
         """dx = dz @ kernel.T, and what backward_params does"""
         dz = self.backward_params(dy)
         dx = kernels.matmul(dz, self.params["kernel"], transpose_b=True)
-        return dx.reshape(*dy.shape[:-1], -1)
+        return dx.reshape(*np.shape(dy)[:-1], dx.shape[1])
 
     def backward_params(self, dy: Array) -> Array:
         """d_kernel = x.T @ dz, d_bias = dz.sum(0); returns dz = dy * activation'(z)"""

@@ -36,12 +36,12 @@ def test_rescaling_by_hand():
         (
             lambda: Reshape((0, 4)),
             ValueError,
-            r"target_shape must hold positive integers, .* got \(0, 4\)",
+            r"target_shape must hold positive integers or one -1, .* got \(0, 4\)",
         ),
         (
             lambda: Reshape((-2, 4)),
             ValueError,
-            r"target_shape must hold positive integers, .* got \(-2, 4\)",
+            r"target_shape must hold positive integers or one -1, .* got \(-2, 4\)",
         ),
         (lambda: Reshape((2.0, 4)), ValueError, "target_shape must hold positive integers"),
         (lambda: Reshape((-1, -1)), ValueError, r"leave one size open with -1, got \(-1, -1\)"),

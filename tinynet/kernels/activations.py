@@ -7,7 +7,7 @@ one row, before the next. They work on arrays of one dimension or on (rows, colu
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.kernels.jit import REORDER, jit, plain, rows
+from tinynet.kernels.jit import REORDER, Number, jit, plain, rows
 from tinynet.kernels.reference import Array, Labels
 
 # --- entry by entry ------------------------------------------------------------------------------
@@ -58,7 +58,7 @@ def leaky_relu_gradient(dy: Array, y: Array, negative_slope: float) -> Array:
 
 
 @jit()
-def _leaky_relu(x: Array, sign: Array, slope: float, y: Array) -> None:
+def _leaky_relu(x: Array, sign: Array, slope: Number, y: Array) -> None:
     """y = x where sign > 0, else slope * x."""
     zero = x.dtype.type(0)
     for i in range(len(x)):
@@ -144,7 +144,7 @@ def _softmax(x: Array, y: Array) -> None:
 
 
 @jit()
-def _highest(x: Array) -> float:
+def _highest(x: Array) -> Number:
     highest = x[0]
     for j in range(1, len(x)):
         highest = max(highest, x[j])
@@ -351,7 +351,7 @@ def _cross_entropy(logits: Array, labels: Array, losses: Array, probabilities: A
 
 
 @jit()
-def _log_total(logits: Array, highest: float, probabilities: Array) -> float:
+def _log_total(logits: Array, highest: Number, probabilities: Array) -> Number:
     """Fill in the probabilities of one row; the logarithm of what the exponentials add up to."""
     total = logits.dtype.type(0)
     for j in range(len(logits)):

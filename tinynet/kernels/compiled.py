@@ -1,11 +1,9 @@
 """The kernels of `tinynet.kernels.reference`, compiled by numba: the same names, the same results.
 
-What is where: `tile` multiplies one small block of a matrix, `products` and `conv` make matrix
-products and convolutions of such blocks; `activations`, `pooling`, `normalization` and `updates`
-are loops over numbers. `jit` says how all of them are compiled.
+What is where: `tile` multiplies one small block of a matrix, `products` does lists of such blocks,
+`matrices` and `conv` make the lists; `activations`, `pooling`, `normalization` and `updates` are
+loops over numbers. `jit` says how all of them are compiled.
 """
-
-import numba
 
 from tinynet.kernels.activations import (
     bias_activation,
@@ -25,6 +23,7 @@ from tinynet.kernels.activations import (
     tanh,
     tanh_gradient,
 )
+from tinynet.kernels.jit import config
 from tinynet.kernels.normalization import (
     batch_norm,
     batch_norm_gradient,
@@ -39,7 +38,7 @@ from tinynet.kernels.pooling import (
 )
 from tinynet.kernels.updates import adam_update, rmsprop_update, sgd_update
 
-if numba.config.DISABLE_JIT:
+if config.DISABLE_JIT:
     # The tile is made of CPU instructions, which Python cannot run; loops it can.
     from tinynet.kernels.reference import (
         conv2d,
@@ -49,7 +48,7 @@ if numba.config.DISABLE_JIT:
     )
 else:
     from tinynet.kernels.conv import conv2d, conv2d_input_gradient, conv2d_kernel_gradient
-    from tinynet.kernels.products import matmul
+    from tinynet.kernels.matrices import matmul
 
 __all__ = [
     "adam_update",

@@ -1,6 +1,7 @@
 """How the compiled kernels are compiled, and the one array layout that they are compiled for."""
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Any, ParamSpec, TypeVar
 
 import numba
@@ -10,6 +11,12 @@ from numpy.typing import NDArray
 P = ParamSpec("P")
 R = TypeVar("R")
 Scalar = TypeVar("Scalar", bound=np.generic)
+
+# A single number of the arrays' dtype. A Python float would be double precision, and so would be
+# all that is computed from it.
+Number = np.floating[Any]
+
+config: Any = numba.config  # what the variables NUMBA_... say
 
 # Sums may be taken in another order, and x + 0 may be x: so loops with a sum can be vectorized.
 # Left out are "nnan" and "ninf", under which the compiler may drop every check for NaN.
@@ -31,6 +38,19 @@ def jit(
         return compiled
 
     return decorate
+
+
+# Hold this while calling a function compiled with parallel=True: some of numba's threading layers
+# end the process when two Python threads start parallel work at once.
+launch = Lock()
+
+# Waking the other threads takes as long as half a million multiplications.
+_WORTH_THREADS = 500_000
+
+
+def worth_threads(operations: int) -> bool:
+    """Whether work of this size is done sooner by several threads."""
+    return operations > _WORTH_THREADS and config.NUMBA_NUM_THREADS > 1
 
 
 def cached(decorator: Any, *arguments: Any, **options: Any) -> Callable[[Any], Any]:

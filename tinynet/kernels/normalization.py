@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.kernels.jit import jit, plain
+from tinynet.kernels.jit import Number, jit, plain
 from tinynet.kernels.reference import Array
 
 
@@ -16,7 +16,7 @@ def dropout(x: Array, noise: NDArray[np.float32], rate: float) -> Array:
 
 
 @jit()
-def _dropout(x: Array, noise: Array, rate: np.float32, scale: float, y: Array) -> None:
+def _dropout(x: Array, noise: Array, rate: np.float32, scale: Number, y: Array) -> None:
     zero = x.dtype.type(0)
     for i in range(len(x)):
         y[i] = x[i] * scale if noise[i] >= rate else zero

@@ -31,6 +31,7 @@ is written here as LLVM instructions, which numba compiles for this machine: see
 """
 
 import platform
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -38,11 +39,15 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import extending, types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from tinynet.kernels.jit import cached
+from tinynet.kernels.jit import cached, config
+
+# numba says in part only which types its own functions take.
+intrinsic: Callable[[object], Any] = extending.intrinsic
+declare: Any = cgutils.get_or_insert_function
+pointer_to: Any = types.CPointer
 
 
 class _Registers(NamedTuple):
@@ -68,8 +73,8 @@ def _registers() -> _Registers:
 
 
 def _features() -> set[str]:
-    if numba.config.CPU_FEATURES is not None:
-        named = numba.config.CPU_FEATURES.split(",")
+    if config.CPU_FEATURES is not None:
+        named = config.CPU_FEATURES.split(",")
         return {feature[1:] for feature in named if feature.startswith("+")}
     try:
         host = llvm.get_host_cpu_features()
@@ -78,7 +83,7 @@ def _features() -> set[str]:
     return {
         feature
         for feature, present in host.items()
-        if present and (numba.config.ENABLE_AVX or not feature.startswith("avx"))
+        if present and (config.ENABLE_AVX or not feature.startswith("avx"))
     }
 
 
@@ -250,8 +255,10 @@ def _emit_tile(
     for r in range(rows):
         a_entry = builder.load(builder.gep(a, [builder.mul(at.a_row, index(r))]))
         a_lanes = _splat(builder, a_entry, lanes)
-        for v in range(vectors):
-            new_sums.append(_multiply_add(builder, a_lanes, b_vectors[v], sums[r * vectors + v]))
+        new_sums += [
+            _multiply_add(builder, a_lanes, b_vectors[v], sums[r * vectors + v])
+            for v in range(vectors)
+        ]
 
     j_next = builder.add(j, index(1))
     for variable, value in (
@@ -332,7 +339,7 @@ def _call(
     """Call the variant of an LLVM function for this vector type, such as llvm.fma.v16f32."""
     kind = ir.FunctionType(result, [argument.type for argument in arguments])
     name = f"{name}.v{vector.count}f{_bits(vector)}{suffix}"
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+    return builder.call(declare(builder.module, kind, name), arguments)
 
 
 def _bits(vector: ir.VectorType) -> int:
@@ -378,7 +385,7 @@ _compiled: list[Any] = []
 @cache
 def strip_address(dtype: np.dtype[Any]) -> int:
     """Where the compiled strip for this dtype is, for `call_strip`."""
-    signature = _strip_signature(types.CPointer(numba.from_dtype(dtype)))
+    signature = _strip_signature(pointer_to(numba.from_dtype(dtype)))
     compiled: Any = cached(numba.cfunc, signature, error_model="numpy")(_strip)
     _compiled.append(compiled)  # the address is valid as long as this exists
     address: int = compiled.address

@@ -1,9 +1,10 @@
 """Optimizer updates: one pass over the parameters and their slots, in place."""
 
 import numpy as np
+from numba import prange
 
 from tinynet.kernels import reference
-from tinynet.kernels.jit import jit, plain
+from tinynet.kernels.jit import Number, jit, launch, plain, worth_threads
 from tinynet.kernels.reference import Array
 
 
@@ -33,7 +34,7 @@ def _in_place(*arrays: Array | None) -> bool:
 
 
 @jit()
-def _sgd(param: Array, grad: Array, learning_rate: float) -> None:
+def _sgd(param: Array, grad: Array, learning_rate: Number) -> None:
     for i in range(len(param)):
         param[i] -= learning_rate * grad[i]
 
@@ -43,8 +44,8 @@ def _sgd_momentum(
     param: Array,
     grad: Array,
     velocity: Array,
-    learning_rate: float,
-    momentum: float,
+    learning_rate: Number,
+    momentum: Number,
     nesterov: bool,
 ) -> None:
     for i in range(len(param)):
@@ -70,20 +71,43 @@ def adam_update(
         return
     dtype = param.dtype.type
     alpha = learning_rate * np.sqrt(1 - beta_2**step) / (1 - beta_1**step)
-    _adam(
-        param.reshape(-1), plain(grad).reshape(-1), m.reshape(-1), v.reshape(-1),
-        dtype(alpha), dtype(1 - beta_1), dtype(1 - beta_2), dtype(epsilon),
-    )  # fmt: skip
+    with launch:
+        _adam(
+            param.reshape(-1), plain(grad).reshape(-1), m.reshape(-1), v.reshape(-1),
+            dtype(alpha), dtype(1 - beta_1), dtype(1 - beta_2), dtype(epsilon),
+            worth_threads(_ADAM_OPERATIONS * param.size),
+        )  # fmt: skip
+
+
+# A square root and a division take as long as some forty multiplications.
+_ADAM_OPERATIONS = 40
+_BLOCK = 4096
+
+
+@jit(parallel=True)
+def _adam(
+    param: Array, grad: Array, m: Array, v: Array, alpha: Number, rate_1: Number, rate_2: Number,
+    epsilon: Number, threads: bool,
+) -> None:  # fmt: skip
+    if not threads:
+        _adam_block(param, grad, m, v, alpha, rate_1, rate_2, epsilon)
+        return
+    for block in prange(-(-len(param) // _BLOCK)):
+        # A loop over a slice is vectorized, which a loop from one index to another is not.
+        part = slice(block * _BLOCK, (block + 1) * _BLOCK)
+        _adam_block(
+            param[part], grad[part], m[part], v[part], alpha, rate_1, rate_2, epsilon
+        )  # fmt: skip
 
 
 @jit()
-def _adam(
-    param: Array, grad: Array, m: Array, v: Array, alpha: float, decay_1: float, decay_2: float,
-    epsilon: float,
+def _adam_block(
+    param: Array, grad: Array, m: Array, v: Array, alpha: Number, rate_1: Number, rate_2: Number,
+    epsilon: Number,
 ) -> None:  # fmt: skip
     for i in range(len(param)):
-        m[i] += decay_1 * (grad[i] - m[i])
-        v[i] += decay_2 * (grad[i] * grad[i] - v[i])
+        m[i] += rate_1 * (grad[i] - m[i])
+        v[i] += rate_2 * (grad[i] * grad[i] - v[i])
         param[i] -= alpha * m[i] / (np.sqrt(v[i]) + epsilon)
 
 
@@ -114,8 +138,8 @@ def rmsprop_update(
 
 @jit()
 def _rmsprop(
-    param: Array, grad: Array, mean_square: Array, learning_rate: float, rho: float,
-    one_minus_rho: float, epsilon: float,
+    param: Array, grad: Array, mean_square: Array, learning_rate: Number, rho: Number,
+    one_minus_rho: Number, epsilon: Number,
 ) -> None:  # fmt: skip
     for i in range(len(param)):
         mean_square[i] = rho * mean_square[i] + one_minus_rho * grad[i] * grad[i]
@@ -124,8 +148,8 @@ def _rmsprop(
 
 @jit()
 def _rmsprop_momentum(
-    param: Array, grad: Array, mean_square: Array, learning_rate: float, rho: float,
-    one_minus_rho: float, epsilon: float, velocity: Array, momentum: float,
+    param: Array, grad: Array, mean_square: Array, learning_rate: Number, rho: Number,
+    one_minus_rho: Number, epsilon: Number, velocity: Array, momentum: Number,
 ) -> None:  # fmt: skip
     for i in range(len(param)):
         mean_square[i] = rho * mean_square[i] + one_minus_rho * grad[i] * grad[i]

@@ -1,0 +1,142 @@
+"""Matrix products of every size a tile can have, and the same bits for any number of threads."""
+
+from collections.abc import Callable, Iterator
+
+import numba
+import numpy as np
+import pytest
+
+from tinynet.kernels import compiled, jit
+
+Array = np.ndarray
+TRANSPOSES = [(False, False), (True, False), (False, True), (True, True)]
+
+
+def numbers(dtype: str, *shape: int) -> Array:
+    """Whole numbers, so small that sums of their products are exact in either dtype."""
+    return np.random.default_rng(sum(shape)).integers(-8, 8, shape).astype(dtype)
+
+
+def check(dtype: str, m: int, k: int, n: int, transpose_a: bool, transpose_b: bool) -> None:
+    a = numbers(dtype, *((k, m) if transpose_a else (m, k)))
+    b = numbers(dtype, *((n, k) if transpose_b else (k, n)))
+    expected = (a.T if transpose_a else a) @ (b.T if transpose_b else b)
+    got = compiled.matmul(a, b, transpose_a, transpose_b)
+    np.testing.assert_array_equal(got, expected, err_msg=f"{(m, k, n)}")
+    assert got.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("k", [0, 1, 5])
+def test_every_tail_of_a_tile(dtype: str, k: int) -> None:
+    for m in range(1, 41):
+        for n in range(1, 71):
+            check(dtype, m, k, n, False, False)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("transpose_a", "transpose_b"), TRANSPOSES)
+def test_transposes(dtype: str, transpose_a: bool, transpose_b: bool) -> None:
+    for m in (0, 1, 2, 13, 29, 200):
+        for n in (0, 1, 15, 33):
+            for k in (0, 1, 7, 64):
+                check(dtype, m, k, n, transpose_a, transpose_b)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("transpose_a", "transpose_b"), TRANSPOSES)
+def test_large_matrices(dtype: str, transpose_a: bool, transpose_b: bool) -> None:
+    check(dtype, 131, 733, 711, transpose_a, transpose_b)
+
+
+def test_nothing_is_written_beside_the_result() -> None:
+    for m, n in ((1, 1), (5, 3), (15, 17), (30, 33), (14, 47)):
+        around = np.full(m * n + 128, np.float32(7))
+        out = around[64:-64].reshape(m, n)
+        compiled.matmul(numbers("float32", m, 4), numbers("float32", 4, n), out=out)
+        assert (around[:64] == 7).all()
+        assert (around[-64:] == 7).all()
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_out_may_be_an_input(which: int) -> None:
+    inputs = numbers("float32", 20, 20), numbers("float32", 20, 20)
+    expected = inputs[0] @ inputs[1]
+    out = inputs[which]
+    assert compiled.matmul(*inputs, out=out) is out
+    np.testing.assert_array_equal(out, expected)
+
+
+# --- threads -------------------------------------------------------------------------------------
+
+
+def normal(*shape: int) -> Array:
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+def matmul() -> Array:
+    return compiled.matmul(normal(130, 90), normal(90, 80))
+
+
+def conv2d() -> Array:
+    return compiled.conv2d(normal(9, 12, 12, 8), normal(3, 3, 8, 40))
+
+
+def conv2d_kernel_gradient() -> Array:
+    return compiled.conv2d_kernel_gradient(
+        normal(9, 12, 12, 8), normal(9, 10, 10, 40), (3, 3, 8, 40)
+    )
+
+
+def conv2d_input_gradient() -> Array:
+    return compiled.conv2d_input_gradient(
+        normal(9, 10, 10, 40), normal(3, 3, 8, 40), (9, 12, 12, 8)
+    )
+
+
+def max_pool2d() -> Array:
+    return compiled.max_pool2d(normal(5, 6, 6, 3), (3, 3), (2, 2))[0]
+
+
+def max_pool2d_gradient() -> Array:
+    _, winners = compiled.max_pool2d(normal(5, 6, 6, 3), (3, 3), (2, 2))
+    return compiled.max_pool2d_gradient(
+        normal(*winners.shape), winners, (5, 6, 6, 3), (3, 3), (2, 2)
+    )
+
+
+def adam_update() -> Array:
+    param, m, v = normal(9000), normal(9000), abs(normal(9000))
+    compiled.adam_update(param, normal(9000), m, v, 0.1, 0.9, 0.999, 1e-7, 1)
+    return param
+
+
+@pytest.fixture
+def threads_always(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(jit, "_WORTH_THREADS", -1)
+    before = numba.get_num_threads()
+    yield
+    numba.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads_always")
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        matmul,
+        conv2d,
+        conv2d_kernel_gradient,
+        conv2d_input_gradient,
+        max_pool2d,
+        max_pool2d_gradient,
+        adam_update,
+    ],
+)
+def test_any_number_of_threads_gives_the_same_bits(kernel: Callable[[], Array]) -> None:
+    results = []
+    for threads in {1, min(2, numba.config.NUMBA_NUM_THREADS)}:
+        numba.set_num_threads(threads)
+        results.append(kernel())
+    numba.set_num_threads(1)
+    for result in results:
+        np.testing.assert_array_equal(result, results[0])

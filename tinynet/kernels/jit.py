@@ -1,7 +1,7 @@
 """How the compiled kernels are compiled, and the one array layout that they are compiled for."""
 
 from collections.abc import Callable
-from threading import Lock
+from threading import RLock
 from typing import Any, ParamSpec, TypeVar
 
 import numba
@@ -42,7 +42,7 @@ def jit(
 
 # Hold this while calling a function compiled with parallel=True: some of numba's threading layers
 # end the process when two Python threads start parallel work at once.
-launch = Lock()
+launch = RLock()
 
 # Waking the other threads takes as long as half a million multiplications.
 _WORTH_THREADS = 500_000

@@ -663,12 +663,15 @@ class TestInterrupt:
         assert model.evaluate(x, y, verbose=0) == pytest.approx(oracle.score(x, y), rel=1e-12)
         assert model.fit(x, y, verbose=0).epoch == [0]
 
-    def test_during_validation_lets_the_epoch_finish(self):
+    def test_during_validation_lets_the_epoch_finish_and_begins_no_other(self):
         model, (x, y) = mlp(), data()
+        recorder = Recorder()
         press = callbacks.LambdaCallback(on_test_begin=lambda logs: self.press(model))
-        history = model.fit(x, y, epochs=5, verbose=0, validation_data=(x, y), callbacks=[press])
+        options = {"validation_data": (x, y), "callbacks": [press, recorder]}
+        history = model.fit(x, y, epochs=5, verbose=0, **options)
         assert history.epoch == [0]
         assert len(history.history["val_loss"]) == 1
+        assert [call[0] for call in recorder.calls].count("epoch_begin") == 1
 
     def test_says_so(self, capsys):
         model, (x, y) = mlp(), data()

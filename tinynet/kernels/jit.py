@@ -1,5 +1,6 @@
 """How the compiled kernels are compiled, and the one array layout that they are compiled for."""
 
+import os
 from collections.abc import Callable
 from threading import RLock
 from typing import Any, ParamSpec, TypeVar
@@ -40,16 +41,56 @@ def jit(
     return decorate
 
 
-# Hold this while calling a function compiled with parallel=True: some of numba's threading layers
-# end the process when two Python threads start parallel work at once.
-launch = RLock()
+class _Launch:
+    """Hold this while calling a function compiled with parallel=True: ``with launch: ...``.
 
-# Waking the other threads takes as long as half a million multiplications.
-_WORTH_THREADS = 500_000
+    Some of numba's threading layers end the process when two Python threads start parallel work
+    at once, so one waits for the other.
+    """
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._started = False
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        if not self._started:
+            _start_threads()
+            self._started = True
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+
+def _start_threads() -> None:
+    """Have numba start its threads, and make those of GNU OpenMP wait with moderation.
+
+    A thread that has nothing to do goes on looking for work for a while before it sleeps. By
+    default that is milliseconds, which wins nothing where the next kernel comes within
+    microseconds, and costs dearly where another program wants the core: an epoch of mlp-128 took
+    fifty times as long, and with this takes twice as long. The variable is read once, when the
+    threads start, and is put back then.
+    """
+    variable = "GOMP_SPINCOUNT"
+    ours = not os.environ.keys() & {variable, "OMP_WAIT_POLICY"}
+    if ours:
+        os.environ[variable] = "3000"
+    try:
+        numba.get_num_threads()
+    finally:
+        if ours:
+            del os.environ[variable]
+
+
+launch = _Launch()
+
+# Multiply-adds. Below this, waking the other threads takes as long as they save: measured in whole
+# training steps, where there is other work between two kernels.
+_WORTH_THREADS = 5_000_000
 
 
 def worth_threads(operations: int) -> bool:
-    """Whether work of this size is done sooner by several threads."""
+    """Whether work of this many multiply-adds is done sooner by several threads."""
     return operations > _WORTH_THREADS and config.NUMBA_NUM_THREADS > 1
 
 

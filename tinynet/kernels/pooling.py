@@ -13,6 +13,9 @@ from tinynet.kernels.reference import Array, Shape4
 
 Winners = NDArray[np.int32]
 
+# Finding the largest, or where it was, takes as long for each entry as some 25 multiply-adds.
+_OPERATIONS = 25
+
 
 def _pooled_shape(x: Array, pool_size: Pair, strides: Pair, padding: str) -> Shape4:
     n, h, w, c = x.shape
@@ -44,8 +47,9 @@ def max_pool2d(
     shape = _pooled_shape(x, pool_size, strides, padding)
     y, winners = np.empty(shape, x.dtype), np.empty(shape, np.int32)
     corner = _corner(x.shape, pool_size, strides, padding)
+    threads = worth_threads(_OPERATIONS * x.size)
     with launch:
-        _max_pool(plain(x), pool_size, strides, corner, y, winners, worth_threads(x.size))
+        _max_pool(plain(x), pool_size, strides, corner, y, winners, threads)
     return y, winners
 
 
@@ -103,10 +107,9 @@ def max_pool2d_gradient(
     """dx (n, h, w, c): all of each dy goes to the entry that won its window."""
     dx = np.empty(input_shape, dy.dtype)
     corner = _corner(input_shape, pool_size, strides, padding)
+    threads = worth_threads(_OPERATIONS * dx.size)
     with launch:
-        _max_pool_gradient(
-            plain(dy), plain(winners), pool_size, strides, corner, dx, worth_threads(dx.size)
-        )
+        _max_pool_gradient(plain(dy), plain(winners), pool_size, strides, corner, dx, threads)
     return dx
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from tinynet.kernels.geometry import Pair, output_size, pad_amounts
+from tinynet.kernels.geometry import Pair, pad_amounts
 
 Array = NDArray[np.floating]
 Labels = NDArray[Any]

@@ -15,10 +15,15 @@ from tinynet.plotting import learning_curves, plot_model
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def history(epochs, first=0, **curves):
+def history(epochs, first=0, every=1, **curves):
+    """A History of so many epochs; validation came with every ``every``-th of them."""
     made = History()
-    made.epoch = list(range(first, first + epochs))
-    made.history = {name: list(values) for name, values in curves.items()}
+    for i in range(epochs):
+        logs = {name: values[i] for name, values in curves.items() if not name.startswith("val_")}
+        if (i + 1) % every == 0:
+            validated = (i + 1) // every - 1
+            logs |= {k: v[validated] for k, v in curves.items() if k.startswith("val_")}
+        made.on_epoch_end(first + i, logs)
     return made
 
 
@@ -82,9 +87,12 @@ class TestLearningCurves:
         (ax,) = learning_curves(history(2, first=5, loss=[2.0, 1.0])).axes
         assert drawn(ax) == {"training": ([6, 7], [2.0, 1.0])}
 
-    def test_validation_every_second_epoch(self):
-        (ax,) = learning_curves(history(6, loss=[6, 5, 4, 3, 2, 1], val_loss=[5, 3, 1])).axes
-        assert drawn(ax)["validation"] == ([2, 4, 6], [5, 3, 1])
+    @pytest.mark.parametrize(("every", "epochs"), [(2, [2, 4, 6]), (3, [3, 6]), (4, [4])])
+    def test_validation_stands_at_the_epochs_that_had_one(self, every, epochs):
+        val_loss = [5, 3, 1][: len(epochs)]
+        curves = {"loss": [6, 5, 4, 3, 2, 1], "val_loss": val_loss}
+        (ax,) = learning_curves(history(6, every=every, **curves)).axes
+        assert drawn(ax)["validation"] == (epochs, val_loss)
 
     def test_the_learning_rate_is_no_measure(self):
         figure = learning_curves(history(1, learning_rate=[0.1], loss=[1.0]))

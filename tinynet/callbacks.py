@@ -116,6 +116,7 @@ class History(Callback):
     epoch: the numbers of the epochs, counted from 0.
     history: a list for each name in the logs; "val_" lists are shorter than ``epoch`` where
     `fit` does not validate after each epoch.
+    epochs_of: for each of these lists, the epochs that its values are of.
 
     `fit` makes a new History each time. One that is passed to several calls of `fit` goes on
     where it ended.
@@ -124,12 +125,14 @@ class History(Callback):
     def __init__(self) -> None:
         self.epoch: list[int] = []
         self.history: dict[str, list[float]] = {}
+        self.epochs_of: dict[str, list[int]] = {}
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Append the epoch's number and logs."""
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
+            self.epochs_of.setdefault(name, []).append(epoch)
 
     def __repr__(self) -> str:
         last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in self.history.items())

@@ -29,6 +29,7 @@ def learning_curves(history: Any, to_file: Path | None = None) -> Figure:
     Raises TypeError for what is no history, ValueError for one without epochs.
     """
     values: Mapping[str, Sequence[float]] = getattr(history, "history", history)
+    epochs_of: Mapping[str, Sequence[int]] = getattr(history, "epochs_of", {})
     if not isinstance(values, Mapping):
         raise TypeError(f"history must be a History or a dict of lists, got {received(history)}")
     names = [name for name in values if not name.startswith("val_") and name != "learning_rate"]
@@ -42,15 +43,12 @@ def learning_curves(history: Any, to_file: Path | None = None) -> Figure:
     figure = Figure(figsize=(4.8 * len(names), 3.6), layout="constrained")
     panels = figure.subplots(1, len(names), squeeze=False)[0]
     for ax, name in zip(panels, names, strict=True):
-        epochs = list(getattr(history, "epoch", None) or range(len(values[name])))
         curves = [(name, "training", _TRAIN, "-"), (f"val_{name}", "validation", _VALIDATION, "--")]
         for key, label, colour, style in curves:
             if key in values:
-                curve = values[key]
-                # Validated every few epochs only, a curve has fewer points: the last of each group.
-                every = max(1, len(epochs) // max(1, len(curve)))
-                x = [epoch + 1 for epoch in epochs[every - 1 :: every]][: len(curve)]
-                ax.plot(x, curve[: len(x)], style, color=colour, label=label, marker="o", ms=3)
+                epochs = epochs_of.get(key, range(len(values[key])))
+                x = [epoch + 1 for epoch in epochs]
+                ax.plot(x, values[key], style, color=colour, label=label, marker="o", ms=3)
         ax.set(xlabel="epoch", ylabel=name.replace("_", " "))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.grid(alpha=0.3)

@@ -481,15 +481,43 @@ class TestNesting:
         with pytest.raises(ValueError, match="Dense 'dense' is in Sequential 'sequential' already"):
             Sequential([Sequential([inner]), dense])
 
-    def test_two_models_of_the_same_name_need_another(self):
+    def test_two_models_get_two_names(self):
         encoder = Sequential([layers.Dense(2, input_shape=(4,))])
+        decoder = Sequential([layers.Dense(4, input_shape=(2,))])
+        both = Sequential([encoder, decoder])
+        assert [layer.name for layer in both.layers] == ["sequential", "sequential_1"]
+        assert list(both.params)[2:] == ["sequential_1/dense/kernel", "sequential_1/dense/bias"]
+        assert both(np.zeros((3, 4))).shape == (3, 4)
+
+    def test_a_name_that_is_in_use_elsewhere_stays(self):
+        encoder = Sequential([layers.Dense(2, input_shape=(4,))])
+        decoder = Sequential([layers.Dense(4, input_shape=(2,))])
+        Sequential([decoder])
         with pytest.raises(ValueError, match=r"called 'sequential' already; give one another name"):
-            Sequential([encoder, Sequential([layers.Dense(4, input_shape=(2,))])])
-        decoder = Sequential([layers.Dense(4, input_shape=(2,))], name="decoder")
-        assert Sequential([encoder, decoder])(np.zeros((3, 4))).shape == (3, 4)
+            Sequential([encoder, decoder])
+        named = Sequential([layers.Dense(4, input_shape=(2,))], name="decoder")
+        assert Sequential([encoder, named])(np.zeros((3, 4))).shape == (3, 4)
+
+    def test_a_model_nested_before_it_knew_its_shape(self):
+        inner = Sequential([layers.Dense(3)])
+        outer = Sequential([inner, layers.Softmax()])
+        with pytest.raises(ValueError, match="does not know its input's shape"):
+            outer.predict(np.zeros((2, 4)), verbose=0)
+        inner.compile("sgd", "mse")
+        inner.fit(np.ones((2, 4)), np.ones((2, 3)), verbose=0)
+        y = outer.predict(np.ones((2, 4)), verbose=0)
+        np.testing.assert_allclose(y.sum(axis=1), 1, rtol=1e-6)
 
 
 class TestForward:
+    def test_writing_to_the_output_leaves_the_gradient_alone(self):
+        model = Sequential([layers.Dense(3, "softmax", input_shape=(4,))])
+        x, dy = np.ones((2, 4), np.float32), np.eye(2, 3, dtype=np.float32)
+        model.forward(x, training=True)
+        expected = model.backward(dy)
+        model.forward(x, training=True)[...] = 0
+        np.testing.assert_array_equal(model.backward(dy), expected)
+
     def test_is_the_chain(self):
         model = mlp()
         x, _ = data()

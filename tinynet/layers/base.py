@@ -56,6 +56,7 @@ class Layer:
         if name is not None and (not isinstance(name, str) or not name or "/" in name):
             raise ValueError(f"name must be a string without '/', got {received(name)}")
         self.auto_named = name is None
+        self.placed = False  # whether it is in a model, where its name stays
         self.name: str = snake_case(type(self).__name__) if name is None else name
         self.trainable = trainable
         self.dtype = "float32"

@@ -64,6 +64,7 @@ class Sequential(Model):
             raise
         if first:
             self.input_shape = shape
+        layer.placed = True
         self.layers.append(layer)
         self._chain_changed()
 
@@ -111,7 +112,9 @@ class Sequential(Model):
         last: Any = self.layers[-1]
         if logits:
             return last.forward(y, training=training, logits=True)
-        return last.forward(y, training=training)
+        y = last.forward(y, training=training)
+        # What the last layer kept for its backward must not change when the caller writes to y.
+        return y.copy() if training else y
 
     def backward(self, dy: Array) -> Array:
         """Back through all layers, last to first: dx, and the grads of every layer on the way."""
@@ -134,6 +137,12 @@ class Sequential(Model):
         """The arguments that make a model like this one, of the same layers."""
         head = [Input(self.input_shape)] if self.input_shape is not None else []
         return {**super().get_config(), "dtype": self.dtype, "layers": [*head, *self.layers]}
+
+    def _require_built(self, caller: str) -> None:
+        if not self.built and self.layers and self.layers[0].built:
+            # A model at the head, nested before it knew its shapes, has learned them since.
+            self.build(self.layers[0].input_shape or ())
+        super()._require_built(caller)
 
     # --- joints of the chain ---------------------------------------------------------------------
 
@@ -181,7 +190,7 @@ class Sequential(Model):
         taken = {other.name for other in self.layers}
         if layer.name not in taken:
             return layer.name
-        if layer.auto_named and not layer.built:
+        if layer.auto_named and not layer.placed:
             return next(
                 name
                 for name in (f"{layer.name}_{i}" for i in range(1, len(taken) + 2))

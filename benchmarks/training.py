@@ -222,13 +222,13 @@ def compare(model: str, frameworks: list[str], rounds: int, threads: int) -> dic
         for framework in frameworks:  # tinynet first: its initial weights are everybody's
             workers[framework] = Worker(framework, model, threads, weights_file)
             losses[framework] = workers[framework].ask("check")["loss"]
-        for framework, loss in losses.items():
+        for loss in losses.values():
             if abs(loss - losses["tinynet"]) > 1e-3 * losses["tinynet"]:
                 raise SystemExit(f"{model}: losses disagree after {CHECKED_STEPS} steps: {losses}")
         seconds = {framework: [] for framework in frameworks}
         for timed in range(rounds + 1):  # the first round is the warm-up
-            for framework in frameworks:
-                answer = workers[framework].ask("epoch")
+            for framework, each in workers.items():
+                answer = each.ask("epoch")
                 if timed:
                     seconds[framework].append(answer["seconds"])
         for each in workers.values():

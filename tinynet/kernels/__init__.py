@@ -14,6 +14,8 @@ from typing import Self
 from tinynet.kernels import reference
 from tinynet.kernels.geometry import output_size as output_size
 from tinynet.kernels.geometry import pad_amounts as pad_amounts
+from tinynet.kernels.memory import copy as copy
+from tinynet.kernels.memory import empty as empty
 from tinynet.kernels.reference import adam_update as adam_update
 from tinynet.kernels.reference import average_pool2d as average_pool2d
 from tinynet.kernels.reference import average_pool2d_gradient as average_pool2d_gradient

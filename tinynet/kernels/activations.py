@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.kernels.jit import REORDER, Number, jit, plain, rows
+from tinynet.kernels.memory import copy, empty
 from tinynet.kernels.reference import Array, Labels
 
 # --- entry by entry ------------------------------------------------------------------------------
@@ -15,7 +16,7 @@ from tinynet.kernels.reference import Array, Labels
 
 def relu(x: Array) -> Array:
     """``y = max(x, 0)``; NaN stays NaN."""
-    y = np.empty(x.shape, x.dtype)
+    y = empty(x.shape, x.dtype)
     _relu(plain(x).reshape(-1), y.reshape(-1))
     return y
 
@@ -29,7 +30,7 @@ def _relu(x: Array, y: Array) -> None:
 
 def relu_gradient(dy: Array, y: Array) -> Array:
     """``dx = dy where y > 0, else 0``."""
-    dx = np.empty(dy.shape, dy.dtype)
+    dx = empty(dy.shape, dy.dtype)
     _relu_gradient(plain(dy).reshape(-1), plain(y).reshape(-1), dx.reshape(-1))
     return dx
 
@@ -43,7 +44,7 @@ def _relu_gradient(dy: Array, y: Array, dx: Array) -> None:
 
 def leaky_relu(x: Array, negative_slope: float) -> Array:
     """``y = x where x > 0, else negative_slope * x``."""
-    y = np.empty(x.shape, x.dtype)
+    y = empty(x.shape, x.dtype)
     flat = plain(x).reshape(-1)
     _leaky_relu(flat, flat, x.dtype.type(negative_slope), y.reshape(-1))
     return y
@@ -51,7 +52,7 @@ def leaky_relu(x: Array, negative_slope: float) -> Array:
 
 def leaky_relu_gradient(dy: Array, y: Array, negative_slope: float) -> Array:
     """``dx = dy where y > 0, else negative_slope * dy``."""
-    dx = np.empty(dy.shape, dy.dtype)
+    dx = empty(dy.shape, dy.dtype)
     slope = dy.dtype.type(negative_slope)
     _leaky_relu(plain(dy).reshape(-1), plain(y).reshape(-1), slope, dx.reshape(-1))
     return dx
@@ -67,7 +68,7 @@ def _leaky_relu(x: Array, sign: Array, slope: Number, y: Array) -> None:
 
 def sigmoid(x: Array) -> Array:
     """``y = 1 / (1 + exp(-x))``."""
-    y = np.empty(x.shape, x.dtype)
+    y = empty(x.shape, x.dtype)
     _sigmoid(plain(x).reshape(-1), y.reshape(-1))
     return y
 
@@ -82,7 +83,7 @@ def _sigmoid(x: Array, y: Array) -> None:
 
 def sigmoid_gradient(dy: Array, y: Array) -> Array:
     """``dx = dy * y * (1 - y)``."""
-    dx = np.empty(dy.shape, dy.dtype)
+    dx = empty(dy.shape, dy.dtype)
     _sigmoid_gradient(plain(dy).reshape(-1), plain(y).reshape(-1), dx.reshape(-1))
     return dx
 
@@ -96,7 +97,7 @@ def _sigmoid_gradient(dy: Array, y: Array, dx: Array) -> None:
 
 def tanh(x: Array) -> Array:
     """``y = tanh(x)``."""
-    y = np.empty(x.shape, x.dtype)
+    y = empty(x.shape, x.dtype)
     _tanh(plain(x).reshape(-1), y.reshape(-1))
     return y
 
@@ -109,7 +110,7 @@ def _tanh(x: Array, y: Array) -> None:
 
 def tanh_gradient(dy: Array, y: Array) -> Array:
     """``dx = dy * (1 - y**2)``."""
-    dx = np.empty(dy.shape, dy.dtype)
+    dx = empty(dy.shape, dy.dtype)
     _tanh_gradient(plain(dy).reshape(-1), plain(y).reshape(-1), dx.reshape(-1))
     return dx
 
@@ -126,7 +127,7 @@ def _tanh_gradient(dy: Array, y: Array, dx: Array) -> None:
 
 def softmax(x: Array) -> Array:
     """``y = exp(x) / sum(exp(x))`` over the last axis: x (..., c) -> y (..., c)."""
-    y = np.empty(x.shape, x.dtype)
+    y = empty(x.shape, x.dtype)
     _softmax(rows(x), rows(y))
     return y
 
@@ -153,7 +154,7 @@ def _highest(x: Array) -> Number:
 
 def softmax_gradient(dy: Array, y: Array) -> Array:
     """``dx = y * (dy - sum(dy * y))`` over the last axis."""
-    dx = np.empty(dy.shape, dy.dtype)
+    dx = empty(dy.shape, dy.dtype)
     _softmax_gradient(rows(dy), rows(y), rows(dx))
     return dx
 
@@ -170,7 +171,7 @@ def _softmax_gradient(dy: Array, y: Array, dx: Array) -> None:
 
 def log_softmax(x: Array) -> Array:
     """``y = x - log(sum(exp(x)))`` over the last axis."""
-    y = np.empty(x.shape, x.dtype)
+    y = empty(x.shape, x.dtype)
     _log_softmax(rows(x), rows(y))
     return y
 
@@ -189,7 +190,7 @@ def _log_softmax(x: Array, y: Array) -> None:
 
 def log_softmax_gradient(dy: Array, y: Array) -> Array:
     """``dx = dy - exp(y) * sum(dy)``, the sum over the last axis."""
-    dx = np.empty(dy.shape, dy.dtype)
+    dx = empty(dy.shape, dy.dtype)
     _log_softmax_gradient(rows(dy), rows(y), rows(dx))
     return dx
 
@@ -216,7 +217,7 @@ def bias_activation(
 ) -> Array:
     """``y = activation(x + bias)``: x (..., c), bias (c,) or None -> y (..., c); out may be x."""
     usable = out is not None and out.flags.carray
-    y = out if out is not None and usable else np.empty(x.shape, x.dtype)
+    y = out if out is not None and usable else empty(x.shape, x.dtype)
     if y is not x:
         y[...] = x
     if bias is None:
@@ -268,7 +269,7 @@ def bias_activation_gradient(
     """``dx = dy * activation'(x + bias)`` and ``d_bias = dx`` summed over all axes but the last."""
     match activation:
         case "relu":
-            dx = np.empty(dy.shape, dy.dtype)
+            dx = empty(dy.shape, dy.dtype)
             d_bias = np.zeros(dy.shape[-1], dy.dtype)
             _relu_bias_gradient(rows(dy), rows(y), rows(dx), d_bias)
             return dx, d_bias
@@ -281,7 +282,7 @@ def bias_activation_gradient(
         case "softmax":
             dx = softmax_gradient(dy, y)
         case _:
-            dx = dy.copy()
+            dx = copy(dy)
     d_bias = np.zeros(dy.shape[-1], dy.dtype)
     _column_sums(rows(dx), d_bias)
     return dx, d_bias
@@ -292,7 +293,10 @@ def _relu_bias_gradient(dy: Array, y: Array, dx: Array, d_bias: Array) -> None:
     zero = dy.dtype.type(0)
     for i in range(dy.shape[0]):
         for j in range(dy.shape[1]):
-            d = dy[i, j] if y[i, j] > zero else zero
+            # Read in any case: what is read on a condition only becomes a branch, and one that
+            # the CPU cannot foresee.
+            d = dy[i, j]
+            d = d if y[i, j] > zero else zero
             dx[i, j] = d
             d_bias[j] += d
 
@@ -313,7 +317,7 @@ def softmax_cross_entropy(logits: Array, labels: Labels) -> tuple[Array, Array]:
     logits (n, c); labels (n,) class indices, or (n, c) a distribution
     -> losses (n,), probabilities (n, c)
     """
-    probabilities = np.empty(logits.shape, logits.dtype)
+    probabilities = empty(logits.shape, logits.dtype)
     losses = np.empty(len(logits), logits.dtype)
     if labels.ndim == 1:
         _cross_entropy_of_index(plain(logits), _index(labels), losses, probabilities)
@@ -364,7 +368,7 @@ def _log_total(logits: Array, highest: Number, probabilities: Array) -> Number:
 
 def softmax_cross_entropy_gradient(probabilities: Array, labels: Labels, weights: Array) -> Array:
     """``d_logits = weights * (probabilities * sum(labels) - labels)``, row by row."""
-    d_logits = np.empty(probabilities.shape, probabilities.dtype)
+    d_logits = empty(probabilities.shape, probabilities.dtype)
     given = plain(probabilities), plain(weights)
     if labels.ndim == 1:
         _cross_entropy_gradient_of_index(*given, _index(labels), d_logits)

@@ -26,6 +26,7 @@ import numpy as np
 
 from tinynet.kernels.geometry import Pair, output_size, pad_amounts
 from tinynet.kernels.jit import plain
+from tinynet.kernels.memory import zeros
 from tinynet.kernels.products import Plan, Strip, multiply, new_result, plan
 from tinynet.kernels.reference import Array, Shape4
 from tinynet.kernels.tile import panel_width
@@ -187,6 +188,6 @@ def _spread_columns(x: Array, left: int, stride: int, width: int) -> Array:
     if width == x.shape[2]:
         return plain(x)
     n, h, w, c = x.shape
-    spread = np.zeros((n, h, width, c), x.dtype)
+    spread = zeros((n, h, width, c), x.dtype)
     spread[:, :, left : left + w * stride : stride] = x
     return spread

@@ -18,6 +18,7 @@ import numpy as np
 from numba import prange
 
 from tinynet.kernels.jit import jit, launch, plain
+from tinynet.kernels.memory import empty
 from tinynet.kernels.products import Plan, Strip, multiply, plan
 from tinynet.kernels.reference import Array
 from tinynet.kernels.tile import MAX_ROWS, panel_width
@@ -47,7 +48,7 @@ def matmul(
     if out is not None and out.flags.carray and not _overlap(out, a, b):
         _fill(a, b, transpose_a, transpose_b, out)
         return out
-    c = np.empty((m, n), a.dtype)
+    c = empty((m, n), a.dtype)
     _fill(a, b, transpose_a, transpose_b, c)
     if out is None:
         return c
@@ -82,7 +83,7 @@ def _fill(a: Array, b: Array, transpose_a: bool, transpose_b: bool, c: Array) ->
         multiply(a, _transposed(b), c, _plan(m, k, n, transpose_a, size))
     else:
         # With few rows, C.T = op(b).T @ op(a).T has less to transpose: a and c instead of b.
-        c_transposed = np.empty((n, m), c.dtype)
+        c_transposed = empty((n, m), c.dtype)
         multiply(b, a if transpose_a else _transposed(a), c_transposed, _plan(n, k, m, False, size))
         _transpose(c_transposed, c)
 
@@ -104,7 +105,7 @@ def _plan(m: int, k: int, n: int, transpose_a: bool, itemsize: int) -> Plan:
 
 
 def _transposed(x: Array) -> Array:
-    y = np.empty(x.shape[::-1], x.dtype)
+    y = empty(x.shape[::-1], x.dtype)
     _transpose(x, y)
     return y
 
@@ -128,8 +129,8 @@ def _packed(a: Array, b: Array, transpose_a: bool, transpose_b: bool) -> tuple[A
     k, n = b.shape[::-1] if transpose_b else b.shape
     m = a.shape[1] if transpose_a else a.shape[0]
     width = panel_width(b.itemsize)
-    rows = np.empty((m, k + _GAP), a.dtype)
-    panels = np.empty((-(-n // width), k, width), b.dtype)
+    rows = empty((m, k + _GAP), a.dtype)
+    panels = empty((-(-n // width), k, width), b.dtype)
     with launch:
         _pack_rows(a, transpose_a, rows[:, :k])
         _pack_panels(b, transpose_b, panels)

@@ -4,12 +4,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.kernels.jit import Number, jit, plain
+from tinynet.kernels.memory import empty
 from tinynet.kernels.reference import Array
 
 
 def dropout(x: Array, noise: NDArray[np.float32], rate: float) -> Array:
     """``y = x / (1 - rate) where noise >= rate, else 0``."""
-    y = np.empty(x.shape, x.dtype)
+    y = empty(x.shape, x.dtype)
     scale = x.dtype.type(1 / (1 - rate))
     _dropout(plain(x).reshape(-1), plain(noise).reshape(-1), np.float32(rate), scale, y.reshape(-1))
     return y
@@ -51,7 +52,7 @@ def batch_norm_inference(
     x: Array, gamma: Array, beta: Array, mean: Array, variance: Array, epsilon: float
 ) -> Array:
     """``y = gamma * (x - mean) / sqrt(variance + epsilon) + beta``, with statistics given."""
-    y = np.empty(x.shape, x.dtype)
+    y = empty(x.shape, x.dtype)
     scale = gamma / np.sqrt(variance + x.dtype.type(epsilon))
     _scale_and_shift(plain(x), plain(mean), scale, plain(beta), y)
     return y
@@ -69,7 +70,8 @@ def batch_norm_gradient(
 ) -> tuple[Array, Array, Array]:
     """dx (m, c), d_gamma (c,), d_beta (c,), as the reference has them."""
     inverse_std = 1 / np.sqrt(variance + x.dtype.type(epsilon))
-    dx, d_gamma, d_beta = np.empty_like(dy, order="C"), np.zeros_like(gamma), np.zeros_like(gamma)
+    dx = empty(dy.shape, dy.dtype)
+    d_gamma, d_beta = np.zeros_like(gamma), np.zeros_like(gamma)
     _batch_norm_gradient(
         plain(dy), plain(x), plain(gamma), plain(mean), inverse_std, dx, d_gamma, d_beta
     )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tinynet.kernels.geometry import Pair, output_size, pad_amounts
 from tinynet.kernels.jit import jit, launch, plain, worth_threads
+from tinynet.kernels.memory import empty, zeros
 from tinynet.kernels.reference import Array, Shape4
 
 Winners = NDArray[np.int32]
@@ -45,7 +46,7 @@ def max_pool2d(
 ) -> tuple[Array, Winners]:
     """x (n, h, w, c) -> the largest entry of each window, and its number in the window."""
     shape = _pooled_shape(x, pool_size, strides, padding)
-    y, winners = np.empty(shape, x.dtype), np.empty(shape, np.int32)
+    y, winners = empty(shape, x.dtype), empty(shape, np.int32)
     corner = _corner(x.shape, pool_size, strides, padding)
     threads = worth_threads(_OPERATIONS * x.size)
     with launch:
@@ -105,7 +106,7 @@ def max_pool2d_gradient(
     padding: str = "valid",
 ) -> Array:
     """dx (n, h, w, c): all of each dy goes to the entry that won its window."""
-    dx = np.empty(input_shape, dy.dtype)
+    dx = empty(input_shape, dy.dtype)
     corner = _corner(input_shape, pool_size, strides, padding)
     threads = worth_threads(_OPERATIONS * dx.size)
     with launch:
@@ -148,8 +149,8 @@ def _max_pool_gradient_image(
                 for j in range(j_first, j_end):
                     number = np.int32(i * pool_size[1] + j)
                     for c in range(channels):
-                        won = dy[r, s, c] if winners[r, s, c] == number else zero
-                        dx[top + i, left + j, c] += won
+                        d = dy[r, s, c]  # read in any case, so that there is no branch
+                        dx[top + i, left + j, c] += d if winners[r, s, c] == number else zero
 
 
 # --- mean ----------------------------------------------------------------------------------------
@@ -157,7 +158,7 @@ def _max_pool_gradient_image(
 
 def average_pool2d(x: Array, pool_size: Pair, strides: Pair, padding: str = "valid") -> Array:
     """The mean of each window, padding left out: x (n, h, w, c) -> y (n, oh, ow, c)."""
-    y = np.zeros(_pooled_shape(x, pool_size, strides, padding), x.dtype)
+    y = zeros(_pooled_shape(x, pool_size, strides, padding), x.dtype)
     _average_pool(plain(x), pool_size, strides, _corner(x.shape, pool_size, strides, padding), y)
     return y
 
@@ -185,7 +186,7 @@ def average_pool2d_gradient(
     dy: Array, input_shape: Shape4, pool_size: Pair, strides: Pair, padding: str = "valid"
 ) -> Array:
     """dx (n, h, w, c): each dy is shared equally among its window's entries."""
-    dx = np.zeros(input_shape, dy.dtype)
+    dx = zeros(input_shape, dy.dtype)
     corner = _corner(input_shape, pool_size, strides, padding)
     _average_pool_gradient(plain(dy), pool_size, strides, corner, dx)
     return dx

@@ -11,6 +11,7 @@ from numba import prange
 from numpy.typing import NDArray
 
 from tinynet.kernels.jit import jit, launch, worth_threads
+from tinynet.kernels.memory import empty, zeros
 from tinynet.kernels.reference import Array
 from tinynet.kernels.tile import call_strip, strip_address
 
@@ -75,7 +76,7 @@ def plan(
 
 def new_result(plan: Plan, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """An array for `multiply` to fill."""
-    return np.empty(shape, dtype) if plan.complete else np.zeros(shape, dtype)
+    return empty(shape, dtype) if plan.complete else zeros(shape, dtype)
 
 
 def multiply(a: Array, b: Array, c: Array, plan: Plan) -> None:

@@ -129,7 +129,7 @@ class Sigmoid(Layer):
     def forward(self, x: Array, training: bool = False, logits: bool = False) -> Array:
         """y = 1 / (1 + exp(-x)); with ``logits``, y = x"""
         x = self.check_input(x)
-        y = x.copy() if logits else kernels.sigmoid(x)
+        y = kernels.copy(x) if logits else kernels.sigmoid(x)
         if training:
             self.keep(y, logits)
         return y
@@ -187,7 +187,7 @@ class Softmax(Layer):
     def forward(self, x: Array, training: bool = False, logits: bool = False) -> Array:
         """y = exp(x) / sum(exp(x)); with ``logits``, y = x"""
         x = self.check_input(x)
-        y = x.copy() if logits else kernels.softmax(x)
+        y = kernels.copy(x) if logits else kernels.softmax(x)
         if training:
             self.keep(y, logits)
         return y

@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinynet import initializers, random
+from tinynet import initializers, kernels, random
 from tinynet.errors import received, unknown_arguments
 
 Array = NDArray[np.floating]
@@ -260,7 +260,7 @@ class Input(Layer):
         x = self.check_input(x)
         if training:
             self.keep(x)
-        return x.copy()
+        return kernels.copy(x)
 
     def backward(self, dy: Array) -> Array:
         """dx = dy"""

@@ -40,8 +40,8 @@ class Dropout(Layer):
         """y = x, in training with some entries set to 0 and the others scaled up"""
         x = self.check_input(x)
         if not training:
-            return x.copy()
-        noise = self.rng.random(x.shape, np.float32)
+            return kernels.copy(x)
+        noise = self.rng.random(out=kernels.empty(x.shape, np.float32), dtype=np.float32)
         self.keep(noise)
         return kernels.dropout(x, noise, self.rate)
 

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from tinynet import kernels
 from tinynet.errors import check_float
 from tinynet.layers.base import Array, Layer, Shape, check_shape
 
@@ -36,7 +37,7 @@ class Reshape(Layer):
         x = self.check_input(x)
         if training:
             self.keep(x)
-        return x.reshape(len(x), *self.output_shape(x.shape[1:])).copy()
+        return kernels.copy(x.reshape(len(x), *self.output_shape(x.shape[1:])))
 
     def backward(self, dy: Array) -> Array:
         """dx = dy in the shape of x"""
@@ -65,7 +66,7 @@ class Flatten(Layer):
         x = self.check_input(x)
         if training:
             self.keep(x)
-        return x.reshape(len(x), math.prod(x.shape[1:])).copy()
+        return kernels.copy(x.reshape(len(x), math.prod(x.shape[1:])))
 
     def backward(self, dy: Array) -> Array:
         """dx = dy in the shape of x"""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet import kernels
 from tinynet.errors import check_float, check_int, received
 
 Array = NDArray[np.floating]
@@ -149,5 +150,9 @@ class Batches:
 
 
 def take(array: NDArray[Any], batch: slice | NDArray[np.intp]) -> NDArray[Any]:
-    """The samples of one batch; np.take gathers rows faster than indexing does."""
-    return array[batch] if isinstance(batch, slice) else array.take(batch, axis=0)
+    """The samples of one batch."""
+    if isinstance(batch, slice):
+        return array[batch]
+    # np.take is faster than indexing, and, with an out, only where it need not check the indices.
+    out = kernels.empty((len(batch), *array.shape[1:]), array.dtype)
+    return np.take(array, batch, axis=0, out=out, mode="clip")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tinynet import random
+from tinynet import kernels, random
 from tinynet.errors import received
 from tinynet.layers.base import Array, Input, Layer, Shape, check_shape
 from tinynet.models.model import Model
@@ -114,7 +114,7 @@ class Sequential(Model):
             return last.forward(y, training=training, logits=True)
         y = last.forward(y, training=training)
         # What the last layer kept for its backward must not change when the caller writes to y.
-        return y.copy() if training else y
+        return kernels.copy(y) if training else y
 
     def backward(self, dy: Array) -> Array:
         """Back through all layers, last to first: dx, and the grads of every layer on the way."""

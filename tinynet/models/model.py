@@ -5,7 +5,7 @@ The training loop knows nothing of how layers are connected; a subclass, such as
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -34,6 +34,8 @@ from tinynet.models.summary import format_size, table
 Logs = dict[str, float]
 Data = tuple[Array, Labels, Array | None]
 Callbacks = Callback | Sequence[Callback] | None
+
+Default = TypeVar("Default", int, None)
 
 BATCH_SIZE = 32
 
@@ -202,64 +204,43 @@ class Model(Layer):
         self._require_compiled("fit")
         if x is None or y is None:
             raise ValueError("fit() needs x and y, two arrays with one entry for each sample")
-        batch_size = BATCH_SIZE if batch_size is None else check_int("batch_size", batch_size, 1)
+        batch_size = _at_least_1("batch_size", batch_size, BATCH_SIZE)
         epochs = check_int("epochs", epochs, 1)
         initial_epoch = check_int("initial_epoch", initial_epoch, 0)
         verbose = check_verbose(verbose)
         if not isinstance(shuffle, bool | np.bool_):
             raise TypeError(f"shuffle must be True or False, got {received(shuffle)}")
-        if steps_per_epoch is not None:
-            steps_per_epoch = check_int("steps_per_epoch", steps_per_epoch, 1)
-        validation_batch = (
-            batch_size
-            if validation_batch_size is None
-            else check_int("validation_batch_size", validation_batch_size, 1)
-        )
-        if validation_steps is not None:
-            validation_steps = check_int("validation_steps", validation_steps, 1)
+        steps_per_epoch = _at_least_1("steps_per_epoch", steps_per_epoch, None)
+        validation_steps = _at_least_1("validation_steps", validation_steps, None)
+        validation_batch = _at_least_1("validation_batch_size", validation_batch_size, batch_size)
         validates = _validation_epochs(validation_freq)
-
-        train: Data = self._check_data(x, y, sample_weight)
-        validation = None
-        if validation_data is not None:
-            try:
-                validation = self._check_data(*_unpack_validation(validation_data))
-            except (TypeError, ValueError) as error:
-                error.add_note("This is about validation_data.")
-                raise
-        point = split_point(len(train[0]), validation_split)
-        if validation is None and point < len(train[0]):
-            validation = _part(train, slice(point, None))
-            train = _part(train, slice(point))
-        if class_weight is not None:
-            if sample_weight is not None:
-                raise ValueError("give class_weight or sample_weight, not both")
-            train = (*train[:2], class_to_sample_weight(class_weight, train[1], self.dtype))
+        train, validation = self._split_data(
+            self._check_data(x, y, sample_weight), validation_data, validation_split, class_weight
+        )
+        samples = len(train[0])
         scores = self._metrics_for(train[1], train[0].shape[1:])
-        steps = steps_per_epoch or _steps(len(train[0]), batch_size, None)
+        steps = steps_per_epoch or _steps(samples, batch_size, None)
         listeners = CallbackList(
             callbacks, self, {"verbose": verbose, "epochs": epochs, "steps": steps}
         )
         self._build_for(train[0])
-        batches = Batches(len(train[0]), batch_size, bool(shuffle), random.generator())
+        batches = Batches(samples, batch_size, bool(shuffle), random.generator())
         if listeners.needs_finite_input:
             _check_finite(train[0], batches, steps, initial_epoch)
 
         self.stop_training = False
         logs: Logs = {}
+        epoch = initial_epoch
         with catch_interrupt() as interrupt:
             listeners.on_train_begin()
             try:
                 for epoch in range(initial_epoch, epochs):
                     listeners.on_epoch_begin(epoch)
-                    progress = Progress(f"Epoch {epoch + 1}/{epochs}", steps, verbose)
-                    try:
+                    with Progress(f"Epoch {epoch + 1}/{epochs}", steps, verbose) as progress:
                         logs = self._train_epoch(
                             train, batches, steps, scores, listeners, progress, interrupt
                         )
                         if interrupt.requested:
-                            progress.close()
-                            _report_interrupt(epoch, verbose)
                             break
                         if validation is not None and validates(epoch + 1):
                             results = self._test(
@@ -267,15 +248,43 @@ class Model(Layer):
                             )
                             logs |= {f"val_{name}": value for name, value in results.items()}
                         progress.finish(logs)
-                    finally:
-                        progress.close()
                     logs = dict(sorted(logs.items()))
                     listeners.on_epoch_end(epoch, logs)
                     if self.stop_training or interrupt.requested:
                         break
+                if interrupt.requested and verbose:
+                    print(f"Interrupted in epoch {epoch + 1}; the model keeps what it has learned.")
             finally:
                 listeners.on_train_end(logs)
         return self.history
+
+    def _split_data(
+        self,
+        data: Data,
+        validation_data: Any,
+        validation_split: float,
+        class_weight: Mapping[int, float] | None,
+    ) -> tuple[Data, Data | None]:
+        """What to train on, and what to validate on, if anything."""
+        train, validation = data, None
+        point = split_point(len(data[0]), validation_split)
+        if validation_data is not None:
+            try:
+                validation = self._check_data(*_unpack_validation(validation_data))
+            except (TypeError, ValueError) as error:
+                error.add_note("This is about validation_data.")
+                raise
+        elif point < len(data[0]):
+            train, validation = _part(data, slice(point)), _part(data, slice(point, None))
+        return self._weigh_classes(train, class_weight), validation
+
+    def _weigh_classes(self, data: Data, class_weight: Mapping[int, float] | None) -> Data:
+        x, y, weights = data
+        if class_weight is None:
+            return data
+        if weights is not None:
+            raise ValueError("give class_weight or sample_weight, not both")
+        return x, y, class_to_sample_weight(class_weight, y, self.dtype)
 
     def _train_epoch(
         self,
@@ -346,18 +355,15 @@ class Model(Layer):
         self._require_built("evaluate")
         if x is None or y is None:
             raise ValueError("evaluate() needs x and y, two arrays with one entry for each sample")
-        batch_size = BATCH_SIZE if batch_size is None else check_int("batch_size", batch_size, 1)
-        steps = None if steps is None else check_int("steps", steps, 1)
+        batch_size = _at_least_1("batch_size", batch_size, BATCH_SIZE)
+        steps = _at_least_1("steps", steps, None)
         verbose = check_verbose(verbose)
         data = self._check_data(x, y, sample_weight)
         total = _steps(len(data[0]), batch_size, steps)
         listeners = CallbackList(callbacks, self, {"verbose": verbose, "epochs": 1, "steps": total})
-        progress = Progress("Evaluate", total, verbose)
-        try:
+        with Progress("Evaluate", total, verbose) as progress:
             logs = self._test(data, batch_size, steps, listeners, progress)
             progress.finish(logs)
-        finally:
-            progress.close()
         return _as_results(logs, return_dict)
 
     def _test(
@@ -405,17 +411,16 @@ class Model(Layer):
         shape.
         """
         self._require_built("predict")
-        batch_size = BATCH_SIZE if batch_size is None else check_int("batch_size", batch_size, 1)
-        steps = None if steps is None else check_int("steps", steps, 1)
+        batch_size = _at_least_1("batch_size", batch_size, BATCH_SIZE)
+        steps = _at_least_1("steps", steps, None)
         verbose = check_verbose(verbose)
         x = self.check_input(as_inputs(x, self.dtype))
         total = _steps(len(x), batch_size, steps)
         listeners = CallbackList(callbacks, self, {"verbose": verbose, "epochs": 1, "steps": total})
         y = np.empty((min(len(x), total * batch_size), *self._built_shape), self.dtype)
         hooks = listeners.wants_predict_batches
-        progress = Progress("Predict", total, verbose, line=False)
         listeners.on_predict_begin()
-        try:
+        with Progress("Predict", total, verbose, line=False) as progress:
             for step in range(total):
                 if hooks:
                     listeners.on_predict_batch_begin(step)
@@ -425,8 +430,6 @@ class Model(Layer):
                 if hooks:
                     listeners.on_predict_batch_end(step, {"outputs": y[batch]})
             progress.finish({})
-        finally:
-            progress.close()
         listeners.on_predict_end()
         return y
 
@@ -446,11 +449,8 @@ class Model(Layer):
         Raises ValueError or TypeError where anything does not fit, before any weight changes.
         """
         self._require_compiled("train_on_batch")
-        x, y, weights = self._check_data(x, y, sample_weight)
-        if class_weight is not None:
-            if sample_weight is not None:
-                raise ValueError("give class_weight or sample_weight, not both")
-            weights = class_to_sample_weight(class_weight, y, self.dtype)
+        data = self._check_data(x, y, sample_weight)
+        x, y, weights = self._weigh_classes(data, class_weight)
         running = Running(self._metrics_for(y, x.shape[1:]))
         self._build_for(x)
         loss, y_pred = self._train_step(x, y, weights, self.trainable_params)
@@ -580,6 +580,10 @@ def _part(data: Data, part: slice) -> Data:
     return x[part], y[part], None if weights is None else weights[part]
 
 
+def _at_least_1(name: str, value: int | None, default: Default) -> int | Default:
+    return default if value is None else check_int(name, value, 1)
+
+
 def _steps(samples: int, batch_size: int, steps: int | None) -> int:
     available = -(-samples // batch_size)
     return available if steps is None else min(steps, available)
@@ -615,8 +619,3 @@ def _check_finite(x: Array, batches: Batches, steps: int, initial_epoch: int) ->
             f"trained on in epoch {initial_epoch + batch // steps + 1}, batch {batch % steps + 1}; "
             f"{len(bad)} of {len(x)} samples hold NaN or infinity: remove or mend them"
         )
-
-
-def _report_interrupt(epoch: int, verbose: int) -> None:
-    if verbose:
-        print(f"Interrupted in epoch {epoch + 1}; the model keeps what it has learned.")

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Mapping
+from typing import Self
 
 from tqdm.auto import tqdm
 
@@ -36,7 +37,7 @@ def format_logs(logs: Mapping[str, float]) -> dict[str, str]:
 
 
 class Progress:
-    """The progress of one epoch, one evaluation or one prediction.
+    """The progress of one epoch, one evaluation or one prediction, for a ``with`` statement.
 
     verbose 1 is a bar where somebody watches and otherwise ``line``, 2 is always the line, 0 is
     nothing. ``line=False`` leaves the line of verbose 1 out too.
@@ -64,9 +65,11 @@ class Progress:
             seconds = time.perf_counter() - self._start
             values = [f"{name}: {value}" for name, value in format_logs(logs).items()]
             print(" - ".join([self._title, f"{seconds:.1f}s", *values]), flush=True)
-        self.close()
 
-    def close(self) -> None:
-        """Leave the bar as it is: after an error, or before its end."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Leave the bar as it is, also where the end was not reached."""
         if self._bar is not None:
             self._bar.close()

@@ -13,7 +13,9 @@ from tinynet import layers
 
 lesson = Lesson(
     "mlp_100_75", "Fashion-MNIST, two hidden layers and SGD.", epochs=50,
-    measured=Measured(seeds=5, accuracy=0.8797, lowest=0.8782, highest=0.8829, loss=0.3454),
+    measured=Measured(
+        seeds=5, accuracy=0.8797, lowest=0.8782, highest=0.8829, loss=0.3454, published=0.8761
+    ),
 )  # fmt: skip
 
 # Load and look.

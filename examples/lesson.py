@@ -60,6 +60,8 @@ class Lesson:
         if self._data != "sample":
             try:
                 data = fashion_mnist.load_data()
+            except ValueError as error:  # data that were named, and are damaged
+                sys.exit(f"{error}")
             except OSError as error:
                 if self._data == "full":
                     sys.exit(f"{error}")
@@ -76,11 +78,15 @@ class Lesson:
 
         It is 1 where a run of the default length on all images ends well below Keras.
         """
-        picture = self.out / f"{self.name}.png"
-        keras.plotting.learning_curves(history, to_file=picture)
-        print(f"\nLearning curves: {picture}")
+        print()
+        if history.epoch:
+            picture = self.out / f"{self.name}.png"
+            keras.plotting.learning_curves(history, to_file=picture)
+            print(f"Learning curves: {picture}")
+        else:
+            print("Interrupted before an epoch was finished: there are no learning curves.")
         print(f"Test accuracy {accuracy:.4f}, loss {loss:.4f}")
-        if self._is_sample:
+        if self._is_sample and self._data == "auto":
             print(
                 "This was the sample, a tenth of the data. All of it is expected to do better: on "
                 "Debian or\nUbuntu, apt-get install dataset-fashion-mnist, then run this again."

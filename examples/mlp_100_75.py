@@ -21,7 +21,7 @@ lesson = Lesson(
 # Load and look.
 (train_images, train_labels), (test_images, test_labels) = lesson.load()
 class_names = keras.datasets.fashion_mnist.class_names
-print(f"Images {train_images.shape}; the first is a {class_names[train_labels[0]]}\n")
+print(f"Images {train_images.shape}; the first shows: {class_names[train_labels[0]]}\n")
 
 # Normalize.
 train_images = train_images / 255.0

@@ -17,7 +17,12 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError | TypeError:
+def unknown_name(
+    kind: str,
+    name: object,
+    known: Iterable[str],
+    taken: str = "a name, a class or an instance",
+) -> ValueError | TypeError:
     """The error for a ``name`` that is none of the ``known`` ones; ``kind`` is "loss", "metric".
 
     A ValueError that suggests near misses; a TypeError where ``name`` is not a string at all.
@@ -25,10 +30,7 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError | 
     known = list(known)
     listed = ", ".join(map(repr, known))
     if not isinstance(name, str):
-        return TypeError(
-            f"{kind} must be a name, a class or an instance, got {received(name)}; "
-            f"names are: {listed}"
-        )
+        return TypeError(f"{kind} must be {taken}, got {received(name)}; names are: {listed}")
     near = _near_misses([name], known)
     suggestion = f"; did you mean {near}?" if near else "."
     return ValueError(f"unknown {kind} {name!r}{suggestion} Known: {listed}")

@@ -16,14 +16,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinynet import losses
+from tinynet import losses, random
 from tinynet.errors import check_int, received
 from tinynet.layers.base import Array, Layer, Shape, check_shape
 from tinynet.models import Model
 from tinynet.models.summary import table
 
-STEP = 1e-5  # h: rounding / h and curvature * h**2 both come to about 1e-10
-TOLERANCE = 1e-5
+STEP, TOLERANCE = 1e-5, 1e-5  # h: rounding / h and curvature * h**2 both come to about 1e-10
 Row = namedtuple("Row", "array shape checked kinks error index analytic numeric")
 
 
@@ -86,8 +85,10 @@ def _prepare(layer: Any, shape: Shape, rng: np.random.Generator) -> Any:
     return layer
 
 
-def _to_double(layer: Layer) -> None:
+def _to_double(layer: Any) -> None:
     layer.dtype = "float64"
+    if getattr(layer, "rng", None) is random.generator():  # shared, so that no copy has its own
+        layer.rng = np.random.default_rng(0)
     for part in layer.layers if isinstance(layer, Model) else ():
         _to_double(part)
     for kind in ("params", "grads", "state"):
@@ -135,8 +136,7 @@ def _compare(name: str, array: Array, analytic: Array, chosen: Any, loss: Any) -
             slopes[side, i] = (loss() - middle) / step
         array.flat[entry] = value
     said, numeric = np.ravel(analytic)[chosen], slopes.mean(axis=0)
-    gap = np.abs(said - numeric)
-    error = gap / np.maximum(1e-3, np.maximum(np.abs(said), np.abs(numeric)))
+    error = (gap := np.abs(said - numeric)) / np.maximum(1e-3, np.maximum(abs(said), abs(numeric)))
     kinks = (error > TOLERANCE) & (np.ptp(slopes, axis=0) > 0.1 * gap)
     error = np.where(kinks, 0, np.nan_to_num(error, nan=np.inf))
     worst = int(error.argmax())

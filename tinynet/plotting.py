@@ -6,6 +6,7 @@ setting, so that they work the same in a script, a notebook and a test.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,7 @@ def learning_curves(history: Any, to_file: Path | None = None) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(4.8 * len(names), 3.6), layout="constrained")
+    figure = _shown(Figure(figsize=(4.8 * len(names), 3.6), layout="constrained"))
     panels = figure.subplots(1, len(names), squeeze=False)[0]
     for ax, name in zip(panels, names, strict=True):
         curves = [(name, "training", _TRAIN, "-"), (f"val_{name}", "validation", _VALIDATION, "--")]
@@ -50,7 +51,7 @@ def learning_curves(history: Any, to_file: Path | None = None) -> Figure:
                 x = [epoch + 1 for epoch in epochs]
                 ax.plot(x, values[key], style, color=colour, label=label, marker="o", ms=3)
         ax.set(xlabel="epoch", ylabel=name.replace("_", " "))
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         ax.grid(alpha=0.3)
         ax.spines[["top", "right"]].set_visible(False)
         ax.legend(frameon=False)
@@ -106,7 +107,7 @@ def plot_model(
     heights = [line * len(lines) + 2 * pad for lines in boxes]
     width = max(2.2, 0.095 * max(len(text) for lines in boxes for text in lines) + 0.5)
     height = sum(heights) + gap * (len(boxes) - 1)
-    figure = Figure(figsize=(width + 0.4, height + 0.4))
+    figure = _shown(Figure(figsize=(width + 0.4, height + 0.4)))
     ax = figure.add_axes((0, 0, 1, 1))
     ax.set(xlim=(-0.2, width + 0.2), ylim=(-0.2, height + 0.2))
     ax.set_axis_off()
@@ -128,6 +129,18 @@ def plot_model(
             )  # fmt: skip
         top -= tall + gap
     figure.savefig(to_file, dpi=dpi)
+    return figure
+
+
+def _shown(figure: Figure) -> Figure:
+    """The figure, made so that a notebook shows it without pyplot and its global state."""
+
+    def png() -> bytes:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png")
+        return buffer.getvalue()
+
+    figure._repr_png_ = png  # type: ignore[attr-defined]
     return figure
 
 

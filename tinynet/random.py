@@ -4,9 +4,22 @@ Weights, shuffling and dropout draw from `generator()` unless they are given a `
 own. NumPy's global state is neither read nor changed.
 """
 
+from typing import Any
+
 import numpy as np
 
-_generator = np.random.default_rng()
+
+class _Shared(np.random.Generator):
+    """The generator below: a copy of a model draws from the same one."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Shared":
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return generator, ()
+
+
+_generator = _Shared(np.random.PCG64())
 
 
 def generator() -> np.random.Generator:

@@ -27,7 +27,7 @@ def to_categorical(x: ArrayLike, num_classes: int | None = None) -> NDArray[np.f
     if num_classes is None:
         if not labels.size:
             raise ValueError("x has no entries to tell the number of classes by; give num_classes")
-        num_classes = int(labels.max()) + 1
+        num_classes = max(int(labels.max()) + 1, 1)
     num_classes = check_int("num_classes", num_classes, minimum=1)
     wrong = np.argwhere((labels < 0) | (labels >= num_classes))
     if len(wrong):

@@ -45,12 +45,21 @@ class _Launch:
     """Hold this while calling a function compiled with parallel=True: ``with launch: ...``.
 
     Some of numba's threading layers end the process when two Python threads start parallel work
-    at once, so one waits for the other.
+    at once, so one waits for the other. And a process that is forked after the threads were
+    started has none of them, and GNU OpenMP ends it when it asks for them: ``threads`` is False
+    there, and all work is done by the one thread that there is.
     """
 
     def __init__(self) -> None:
+        self.threads = config.NUMBA_NUM_THREADS > 1
         self._lock = RLock()
         self._started = False
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._after_fork)
+
+    def _after_fork(self) -> None:
+        self._lock = RLock()  # the old one may be held by a thread that is no more
+        self.threads = self.threads and not self._started
 
     def __enter__(self) -> None:
         self._lock.acquire()
@@ -91,7 +100,7 @@ _WORTH_THREADS = 5_000_000
 
 def worth_threads(operations: int) -> bool:
     """Whether work of this many multiply-adds is done sooner by several threads."""
-    return operations > _WORTH_THREADS and config.NUMBA_NUM_THREADS > 1
+    return operations > _WORTH_THREADS and launch.threads
 
 
 def cached(decorator: Any, *arguments: Any, **options: Any) -> Callable[[Any], Any]:

@@ -74,7 +74,7 @@ def _fill(a: Array, b: Array, transpose_a: bool, transpose_b: bool, c: Array) ->
     size = c.itemsize
     if k == 0:
         c[...] = 0
-    elif b.nbytes > _LARGE_BYTES and m >= _LARGE_ROWS:
+    elif b.nbytes > _LARGE_BYTES and m >= _LARGE_ROWS and launch.threads:
         rows, panels = _packed(a, b, transpose_a, transpose_b)
         multiply(rows, panels, c, _packed_plan(m, k, n, size))
     elif not transpose_b:

@@ -33,7 +33,7 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     if size < _LEAST:
         return np.empty(shape, dtype)
     kept = _arrays.setdefault((shape, dtype), deque(maxlen=_KEPT))
-    for array in kept:
+    for array in tuple(kept):  # a copy, as another thread may append meanwhile
         if getrefcount(array) <= _UNUSED:
             return array
     if _bytes + size > _LIMIT:
@@ -50,7 +50,7 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
 
 def _references_of_unused(kept: deque[NDArray[Any]]) -> int:
     """What getrefcount says, in a loop as above, of an array that only ``kept`` holds."""
-    for array in kept:
+    for array in tuple(kept):
         return getrefcount(array)
     return 0
 

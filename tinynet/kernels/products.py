@@ -86,7 +86,7 @@ def multiply(a: Array, b: Array, c: Array, plan: Plan) -> None:
     with launch:
         _run(
             address, a.reshape(-1), b.reshape(-1), c.reshape(-1), strips, items, groups,
-            a_step, b_step, c_step, parallel,
+            a_step, b_step, c_step, parallel and launch.threads,
         )  # fmt: skip
 
 

@@ -16,6 +16,9 @@ from tinynet.layers.normalization import BatchNormalization
 from tinynet.layers.pooling import AveragePooling2D, GlobalAveragePooling2D, MaxPooling2D
 from tinynet.layers.reshaping import Flatten, Rescaling, Reshape
 
+# Keras's short names.
+MaxPool2D, AvgPool2D, GlobalAvgPool2D = MaxPooling2D, AveragePooling2D, GlobalAveragePooling2D
+
 __all__ = [
     "Activation",
     "AveragePooling2D",

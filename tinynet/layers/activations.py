@@ -24,7 +24,7 @@ def check_activation(activation: str | None) -> str:
     if activation is None:
         return "linear"
     if activation not in ACTIVATIONS:
-        raise unknown_name("activation", activation, ACTIVATIONS)
+        raise unknown_name("activation", activation, ACTIVATIONS, taken="a name")
     return activation
 
 

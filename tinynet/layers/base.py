@@ -30,9 +30,13 @@ class Layer:
 
         class Double(Layer):
             def forward(self, x, training=False):
-                return 2 * self.check_input(x)
+                x = self.check_input(x)
+                if training:
+                    self.keep(x)
+                return 2 * x
 
             def backward(self, dy):
+                dy, (x,) = self.recall(dy)
                 return 2 * dy
 
     name: what the layer is called in its model, by default its class in snake_case, numbered.
@@ -41,7 +45,11 @@ class Layer:
     """
 
     output_activation: str = "linear"
-    """What y went through last; "softmax" and "sigmoid" let a loss start from the logits."""
+    """What y went through last.
+
+    A cross-entropy starts from the logits of a "softmax" or "sigmoid", where the layer's forward
+    takes ``logits=True`` and then leaves that activation out, for its backward as well.
+    """
 
     def __init__(
         self,
@@ -67,6 +75,23 @@ class Layer:
         self.input_shape = None if input_shape is None else check_shape("input_shape", input_shape)
         self._saved: tuple[Any, ...] | None = None
         self._samples = 0
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the optimizer changes the params; setting it on a model sets it on its layers."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        if not isinstance(value, bool | np.bool_):
+            raise TypeError(f"trainable must be True or False, got {received(value)}")
+        self._trainable = bool(value)
+        for layer in self.inner_layers():
+            layer.trainable = value
+
+    def inner_layers(self) -> list["Layer"]:
+        """The layers inside this one: none, unless it is a model."""
+        return []
 
     # --- what a layer implements -----------------------------------------------------------------
 
@@ -127,15 +152,22 @@ class Layer:
                 f"{self.label} does not know its input's shape yet; call the layer on data, "
                 "add it to a model, or call build(input_shape, rng)"
             )
+        _refuse_symbolic(self, x)
         x = np.asarray(x, self.dtype)
         if x.shape[1:] != self.input_shape or not x.ndim:
             raise ValueError(self._misfit(x.shape))
         return x
 
-    def keep(self, x: Array, *others: Any) -> None:
-        """Keep what `backward` will ask for; x, whose length is the batch's, stands first."""
-        self._saved = x, *others
-        self._samples = len(x)
+    def keep(self, first: Array, *others: Any) -> None:
+        """Keep what `backward` will ask for; the length of the first array is the batch's."""
+        self._saved = first, *others
+        self._samples = len(first)
+
+    def forget(self) -> None:
+        """Let go of what was kept: after training nobody needs the last batch any more."""
+        self._saved = None
+        for layer in self.inner_layers():
+            layer.forget()
 
     def recall(self, dy: ArrayLike) -> tuple[Array, Any]:
         """Dy, checked, and what `keep` kept.
@@ -159,6 +191,7 @@ class Layer:
     def __call__(self, x: ArrayLike, training: bool = False) -> Array:
         """`forward`, after building the layer for inputs like x where it was not built yet."""
         if not self.built:
+            _refuse_symbolic(self, x)
             x = np.asarray(x)
             self.build(
                 x.shape[1:] if self.input_shape is None else self.input_shape, random.generator()
@@ -269,6 +302,14 @@ class Input(Layer):
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this layer again."""
         return {**super().get_config(), "shape": self.input_shape}
+
+
+def _refuse_symbolic(layer: Layer, x: Any) -> None:
+    if isinstance(x, Layer):
+        raise TypeError(
+            f"{layer.label} was called on a layer, {x!r}: layers take arrays here, and are chained "
+            "by Sequential([...])"
+        )
 
 
 def snake_case(name: str) -> str:

@@ -58,21 +58,32 @@ class Model(Layer):
     optimizer: optimizers.Optimizer
     history: History
 
+    @check_keywords
     def __init__(
         self, name: str | None = None, dtype: str = "float32", trainable: bool = True
     ) -> None:
+        if isinstance(name, Layer):
+            raise TypeError(
+                f"{type(self).__name__} got a layer, {name!r}, for its name: models of inputs and "
+                "outputs are not there; chain layers by Sequential([...])"
+            )
         super().__init__(name=name, trainable=trainable)
         if dtype not in ("float32", "float64"):
             raise ValueError(f"dtype must be 'float32' or 'float64', got {received(dtype)}")
         self.dtype = dtype
         self.compiled = False
         self.stop_training = False
+        self.layers = []
 
     # --- what a kind of model says about itself --------------------------------------------------
 
     def forward(self, x: Array, training: bool = False, logits: bool = False) -> Array:
         """The output for a batch x; with ``logits``, what goes into the last activation instead."""
         raise NotImplementedError(f"{type(self).__name__} must define forward")
+
+    def inner_layers(self) -> list[Layer]:
+        """The layers."""
+        return getattr(self, "layers", [])
 
     # --- the weights of all layers ---------------------------------------------------------------
 
@@ -108,7 +119,7 @@ class Model(Layer):
             return self.layers[index]
         by_name = {layer.name: layer for layer in self.layers}
         if name not in by_name:
-            raise unknown_name("layer", name, by_name)
+            raise unknown_name("layer", name, by_name, taken="a name")
         return by_name[name]
 
     # --- compile ---------------------------------------------------------------------------------
@@ -217,6 +228,11 @@ class Model(Layer):
         train, validation = self._split_data(
             self._check_data(x, y, sample_weight), validation_data, validation_split, class_weight
         )
+        if validation is None and (validation_steps is not None or validation_freq != 1):
+            raise ValueError(
+                "validation_steps and validation_freq need something to validate on; "
+                "give validation_data or validation_split"
+            )
         samples = len(train[0])
         scores = self._metrics_for(train[1], train[0].shape[1:])
         steps = steps_per_epoch or _steps(samples, batch_size, None)
@@ -255,6 +271,7 @@ class Model(Layer):
                 if interrupt.requested and verbose:
                     print(f"Interrupted in epoch {epoch + 1}; the model keeps what it has learned.")
             finally:
+                self.forget()
                 listeners.on_train_end(logs)
         return self.history
 

@@ -2,12 +2,18 @@
 
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Self
 
-from tqdm.auto import tqdm
+from tqdm import TqdmWarning
 
 from tinynet.errors import received
+
+with warnings.catch_warnings():
+    # In a notebook without ipywidgets tqdm says so, and draws its bar of text, which is all right.
+    warnings.simplefilter("ignore", TqdmWarning)
+    from tqdm.auto import tqdm
 
 
 def check_verbose(verbose: object) -> int:
@@ -36,11 +42,15 @@ def format_logs(logs: Mapping[str, float]) -> dict[str, str]:
     }
 
 
+# Short, so that loss and metrics have room in a terminal of 80 columns.
+_BAR = "{desc}: {percentage:3.0f}%|{bar:10}| {elapsed}<{remaining}{postfix}"
+
+
 class Progress:
     """The progress of one epoch, one evaluation or one prediction, for a ``with`` statement.
 
-    verbose 1 is a bar where somebody watches and otherwise ``line``, 2 is always the line, 0 is
-    nothing. ``line=False`` leaves the line of verbose 1 out too.
+    verbose 1 is a bar where somebody watches, and in its place a line when all is done; 2 is the
+    line alone, 0 nothing. ``line=False`` leaves the line of verbose 1 out.
     """
 
     def __init__(self, title: str, steps: int, verbose: int, line: bool = True) -> None:
@@ -49,19 +59,19 @@ class Progress:
         self._start = time.perf_counter()
         self._bar = None
         if verbose == 1 and interactive():
-            self._bar = tqdm(total=steps, desc=title, unit="batch", file=sys.stdout)
-        self._line = verbose == 2 or (verbose == 1 and line and self._bar is None)
+            self._bar = tqdm(total=steps, desc=title, file=sys.stdout, leave=False, bar_format=_BAR)
+        self._line = verbose == 2 or (verbose == 1 and line)
 
     def step(self, logs: Callable[[], Mapping[str, float]]) -> None:
         """One batch is done; ``logs`` is asked only where the bar is drawn anew."""
         if self._bar is not None and self._bar.update():
-            self._bar.set_postfix(format_logs(logs()), refresh=False)
+            self._bar.set_postfix(format_logs(logs()))
 
     def finish(self, logs: Mapping[str, float]) -> None:
-        """All is done: the last values, in the bar or in a line."""
+        """All is done: the line, in the place of the bar."""
         if self._bar is not None:
-            self._bar.set_postfix(format_logs(logs))
-        elif self._line:
+            self._bar.close()
+        if self._line:
             seconds = time.perf_counter() - self._start
             values = [f"{name}: {value}" for name, value in format_logs(logs).items()]
             print(" - ".join([self._title, f"{seconds:.1f}s", *values]), flush=True)

@@ -1,12 +1,13 @@
 """Sequential: a chain of layers, each taking what the one before it gives."""
 
+import inspect
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from tinynet import kernels, random
-from tinynet.errors import received
+from tinynet.errors import check_keywords, received
 from tinynet.layers.base import Array, Input, Layer, Shape, check_shape
 from tinynet.models.model import Model
 
@@ -24,6 +25,7 @@ class Sequential(Model):
     ``input_shape`` of the first layer, or else from the first data.
     """
 
+    @check_keywords
     def __init__(
         self,
         layers: Iterable[Layer] | None = None,
@@ -32,7 +34,6 @@ class Sequential(Model):
         trainable: bool = True,
     ) -> None:
         super().__init__(name, dtype, trainable)
-        self.layers = []
         if layers is not None and not isinstance(layers, Iterable):
             raise TypeError(f"layers must be a list of layers, got {received(layers)}")
         for layer in layers or ():
@@ -160,7 +161,10 @@ class Sequential(Model):
     def _chain_changed(self) -> None:
         """Bring up to date what follows from the layers."""
         self.built = bool(self.layers) and all(layer.built for layer in self.layers)
-        self.output_activation = self.layers[-1].output_activation if self.layers else "linear"
+        last = self.layers[-1] if self.layers else None
+        # A layer of somebody's own may end in a softmax and not know how to leave it out.
+        paired = last is not None and "logits" in inspect.signature(last.forward).parameters
+        self.output_activation = last.output_activation if last and paired else "linear"
         if self.built and self.input_shape is not None:
             self._built_shape = self.output_shape(self.input_shape)
         self.params = self.collect("params")
@@ -197,7 +201,8 @@ class Sequential(Model):
                 if name not in taken
             )
         raise ValueError(
-            f"{self.label} has a layer called {layer.name!r} already; give one another name="
+            f"{self.label} has a layer called {layer.name!r} already; give one another name, "
+            "by name= or by layer.name = ..."
         )
 
 

@@ -86,11 +86,10 @@ class Lesson:
         else:
             print("Interrupted before an epoch was finished: there are no learning curves.")
         print(f"Test accuracy {accuracy:.4f}, loss {loss:.4f}")
+        if self._is_sample:
+            print("This was the sample, a tenth of the data; with all of it networks do better.")
         if self._is_sample and self._data == "auto":
-            print(
-                "This was the sample, a tenth of the data. All of it is expected to do better: on "
-                "Debian or\nUbuntu, apt-get install dataset-fashion-mnist, then run this again."
-            )
+            print("On Debian or Ubuntu: apt-get install dataset-fashion-mnist, and run this again.")
         if self._measured is None:
             return 0
         low, high = self._measured.lowest, self._measured.highest

@@ -35,7 +35,7 @@ def test_an_example_trains_on_the_sample_and_reports(name, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert done.stdout.startswith("Training on the sample that comes with tinynet: 6,000 images")
-    assert "This was the sample, a tenth of the data." in done.stdout
+    assert "This was the sample, a tenth of the data" in done.stdout
     accuracy = re.search(r"^Test accuracy (0\.\d{4}), loss \d\.\d{4}$", done.stdout, re.M)
     assert accuracy, done.stdout
     assert float(accuracy[1]) > ONE_EPOCH
@@ -110,10 +110,20 @@ def no_data():
     raise OSError("the data are nowhere to be had")
 
 
+def test_an_interrupted_first_epoch_is_reported_too(lesson_module, capsys):
+    lesson = lesson_module.Lesson("mlp_128", "", 10, None)
+    assert lesson.report(a_history(0), 0.1, 2.3) == 0
+    assert "Interrupted before an epoch was finished" in capsys.readouterr().out
+
+
 def test_auto_says_that_it_falls_back_to_the_sample(lesson_module, monkeypatch, capsys):
     monkeypatch.setattr(lesson_module.fashion_mnist, "load_data", no_data)
-    (images, _), _ = lesson_module.Lesson("mlp_128", "", 10, None).load()
+    lesson = lesson_module.Lesson("mlp_128", "", 10, None)
+    (images, _), _ = lesson.load()
+    lesson.report(a_history(1), 0.8, 0.5)
     assert len(images) == 6000
     out = capsys.readouterr().out
     assert "nowhere to be had" in out
     assert "Training on the sample that comes with tinynet" in out
+    assert "This was the sample" in out
+    assert "apt-get install dataset-fashion-mnist" in out

@@ -107,6 +107,9 @@ class TestLearningCurves:
         ticks = ax.xaxis.get_major_locator().tick_values(1, 3)
         assert all(float(tick).is_integer() for tick in ticks)
 
+    def test_a_notebook_can_show_it(self):
+        assert learning_curves(history(2, loss=[2.0, 1.0]))._repr_png_().startswith(PNG)
+
     def test_a_file_only_where_asked(self, own_folder):
         one = history(2, loss=[2.0, 1.0])
         learning_curves(one)

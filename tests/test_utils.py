@@ -50,7 +50,7 @@ class TestToCategorical:
             ([0, 3], 3, ValueError, "indices from 0 to 2, got 3 at index 1"),
             ([[0, 1], [1, 5]], 2, ValueError, r"from 0 to 1, got 5 at index \(1, 1\)"),
             ([0, -1], None, ValueError, "got -1 at index 1"),
-            ([-1], None, ValueError, "num_classes must be an integer of at least 1, got 0"),
+            ([-1], None, ValueError, "indices from 0 to 0, got -1 at index 0"),
             ([], None, ValueError, "give num_classes"),
             ([0], 0, ValueError, "num_classes must be an integer of at least 1, got 0"),
             ([0], 2.0, TypeError, "num_classes must be an integer"),

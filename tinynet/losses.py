@@ -160,6 +160,11 @@ class Loss:
             weights = sample_weight / y_pred.dtype.type(n)
         return self._backward(y_true, y_pred, activated, weights, logits).reshape(shape)
 
+    def forget(self) -> None:
+        """Let go of what `backward` needs, and of ``prediction``: the data of the last batch."""
+        self._kept = None
+        self.__dict__.pop("prediction", None)
+
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this loss again."""
         return {"name": self.name}

@@ -272,6 +272,7 @@ class Model(Layer):
                     print(f"Interrupted in epoch {epoch + 1}; the model keeps what it has learned.")
             finally:
                 self.forget()
+                self.loss.forget()
                 listeners.on_train_end(logs)
         return self.history
 

@@ -18,9 +18,10 @@ CPU's vector registers from the first k to the last, and memory sees only A and 
 
 **Why these sizes.** With rows x vectors accumulators, the loop needs ``vectors`` registers more
 for B and one for the broadcast ``a_r``, and must not need more registers than there are. It does
-rows x vectors multiply-adds for rows + vectors loads; the closer to square, the better, and ten
-independent sums or more hide the four or five cycles that one multiply-add takes. AVX-512 has 32
-registers of 64 bytes: 14 x 2 + 2 + 1 = 31. AVX2 has 16 of 32 bytes: 6 x 2 + 2 + 1 = 15.
+rows x vectors multiply-adds for rows + vectors loads, and ten independent sums or more hide the
+four or five cycles that one multiply-add takes. Two vectors wide is enough for that, and suits
+layers of 32, 64 or 128 units without a tail; the rows then fill the registers. AVX-512 has 32 of 64
+bytes: 14 x 2 + 2 + 1 = 31. AVX2 has 16 of 32 bytes: 6 x 2 + 2 + 1 = 15.
 
 **Strides.** The distance from one entry of A to the next is an argument in each direction, so
 that A and A.T cost the same, and k is counted by two loops with strides of their own, so that a

@@ -45,7 +45,8 @@ class Conv2D(Layer):
     sum over i, j, c of x[n, r * sh + i, s * sw + j, c] * kernel[i, j, c, o]
 
     x (n, h, w, c_in), kernel (kh, kw, c_in, filters), bias (filters,) -> y (n, oh, ow, filters);
-    padding "valid": oh = (h - kh) // sh + 1;  "same": oh = ceil(h / sh), x bordered with zeros
+    padding "valid": oh = (h - kh) // sh + 1;  "same": oh = ceil(h / sh), x bordered with zeros,
+    the odd row and column of them at the end, and r * sh + i counted from the border's first row
 
     dz = dy * activation'(z);  d_bias = dz summed over n, r, s;
     d_kernel[i, j, c, o] = sum over n, r, s of x[n, r * sh + i, s * sw + j, c] * dz[n, r, s, o];

@@ -17,6 +17,7 @@ class Dense(Layer):
 
     With z = x @ kernel + bias:
     dz = dy * activation'(z);  d_kernel = x.T @ dz;  d_bias = dz.sum(0);  dx = dz @ kernel.T
+    (for softmax dz is that of the layer Softmax)
 
     (Rumelhart, Hinton and Williams 1986.) Inputs with more axes, (n, ..., d_in), are treated as
     that many more samples.

@@ -906,12 +906,15 @@ class TestOutput:
 
 def test_a_terminal_shows_a_bar():
     script = """
+import time
 import numpy as np
-from tinynet import Sequential, layers
+from tinynet import Sequential, callbacks, layers
 model = Sequential([layers.Dense(3, activation="softmax", input_shape=(4,))])
 model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
 x, y = np.ones((20, 4)), np.zeros(20, int)
-model.fit(x, y, 5, epochs=2)
+# A bar is drawn anew ten times a second: these batches take longer than that.
+slow = callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: time.sleep(0.12))
+model.fit(x, y, 5, epochs=2, callbacks=[slow])
 model.evaluate(x, y, 5)
 model.predict(x, 5)
 model.fit(x, y, 5, verbose=2)

@@ -98,7 +98,6 @@ class Lesson:
             f"over {self._measured.seeds} seeds), loss {self._measured.loss:.4f}"
         )
         if self._measured.published is not None:
-            low = min(low, self._measured.published)
             print(f"The original states an accuracy of {self._measured.published:.4f}.")
         failed = accuracy < low - TOLERANCE
         if self._is_sample or len(history.epoch) != self._default_epochs or not failed:

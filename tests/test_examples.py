@@ -127,3 +127,11 @@ def test_auto_says_that_it_falls_back_to_the_sample(lesson_module, monkeypatch, 
     assert "Training on the sample that comes with tinynet" in out
     assert "This was the sample" in out
     assert "apt-get install dataset-fashion-mnist" in out
+
+
+def test_what_the_original_states_is_shown_and_excuses_nothing(lesson_module, capsys):
+    measured = lesson_module.Measured(5, 0.8797, 0.8782, 0.8829, 0.3454, published=0.8761)
+    lesson = lesson_module.Lesson("mlp_100_75", "", 2, measured)
+    assert lesson.report(a_history(2), 0.8731, 0.36) == 1
+    assert "states an accuracy of 0.8761" in capsys.readouterr().out
+    assert lesson.report(a_history(2), 0.8733, 0.36) == 0

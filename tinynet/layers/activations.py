@@ -102,16 +102,15 @@ class LeakyReLU(Layer):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """y = x where x > 0, else negative_slope * x"""
-        x = self.check_input(x)
+        y = kernels.leaky_relu(self.check_input(x), self.negative_slope)
         if training:
-            # x rather than y: with a slope of 0 or an underflow, y no longer tells its sign.
-            self.keep(x)
-        return kernels.leaky_relu(x, self.negative_slope)
+            self.keep(y)
+        return y
 
     def backward(self, dy: Array) -> Array:
         """dx = dy where x > 0, else negative_slope * dy"""
-        dy, (x,) = self.recall(dy)
-        return kernels.leaky_relu_gradient(dy, x, self.negative_slope)
+        dy, (y,) = self.recall(dy)  # y > 0 exactly where x > 0, as the slope is not negative
+        return kernels.leaky_relu_gradient(dy, y, self.negative_slope)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this layer again."""

@@ -1,12 +1,12 @@
 """Matrix products of every size a tile can have, and the same bits for any number of threads."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
-import numba
 import numpy as np
 import pytest
 
-from tinynet.kernels import compiled, jit
+from tinynet.kernels import compiled, threads
 
 Array = np.ndarray
 TRANSPOSES = [(False, False), (True, False), (False, True), (True, True)]
@@ -111,12 +111,21 @@ def adam_update() -> Array:
     return param
 
 
+def winograd() -> list[Array]:
+    x, dy, kernel = normal(9, 13, 12, 32), normal(9, 11, 10, 40), normal(3, 3, 32, 40)
+    return [
+        compiled.conv2d(x, kernel),
+        compiled.conv2d_kernel_gradient(x, dy, kernel.shape),
+        compiled.conv2d_input_gradient(dy, kernel, x.shape),
+    ]
+
+
 @pytest.fixture
 def threads_always(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(jit, "_WORTH_THREADS", -1)
-    before = numba.get_num_threads()
+    monkeypatch.setattr(threads, "_WORTH_THREADS", 0)
+    before = threads.get_num_threads()
     yield
-    numba.set_num_threads(before)
+    threads.set_num_threads(before)
 
 
 @pytest.mark.usefixtures("threads_always")
@@ -127,16 +136,16 @@ def threads_always(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         conv2d,
         conv2d_kernel_gradient,
         conv2d_input_gradient,
+        winograd,
         max_pool2d,
         max_pool2d_gradient,
         adam_update,
     ],
 )
-def test_any_number_of_threads_gives_the_same_bits(kernel: Callable[[], Array]) -> None:
+def test_any_number_of_threads_gives_the_same_bits(kernel: Callable[[], Any]) -> None:
     results = []
-    for threads in {1, min(2, numba.config.NUMBA_NUM_THREADS)}:
-        numba.set_num_threads(threads)
-        results.append(kernel())
-    numba.set_num_threads(1)
+    for count in (1, 2, 3, 8):
+        threads.set_num_threads(count)
+        results += [kernel() for _ in range(3)]
     for result in results:
-        np.testing.assert_array_equal(result, results[0])
+        np.testing.assert_equal(result, results[0])

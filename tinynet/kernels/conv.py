@@ -18,16 +18,19 @@ rows, and B the kernel, (kh * kw * c_in, c_out). The two gradients are products 
 
 Rows of padding need no memory: kernel rows that would read them are left out of the sum. Columns
 of padding are added to a copy, where there are any.
+
+Windows of 3x3 with stride 1, the most common ones, have a quicker way: see `winograd`.
 """
 
 from functools import lru_cache
 
 import numpy as np
 
+from tinynet.kernels import winograd
 from tinynet.kernels.geometry import Pair, output_size, pad_amounts
 from tinynet.kernels.jit import plain
 from tinynet.kernels.memory import zeros
-from tinynet.kernels.products import Plan, Strip, multiply, new_result, plan
+from tinynet.kernels.products import Plan, multiply, new_result, plan, strip
 from tinynet.kernels.reference import Array, Shape4
 from tinynet.kernels.tile import panel_width
 
@@ -37,6 +40,9 @@ _PARTS = 8
 
 def conv2d(x: Array, kernel: Array, strides: Pair = (1, 1), padding: str = "valid") -> Array:
     """x (n, h, w, c_in), kernel (kh, kw, c_in, c_out) -> y (n, oh, ow, c_out)."""
+    fast = winograd.geometry(x.shape, kernel.shape, strides, padding)
+    if fast is not None:
+        return winograd.conv2d(x, kernel, fast)
     kh, kw, _, c_out = kernel.shape
     n, h, w, _ = x.shape
     rows = output_size(h, kh, strides[0], padding)
@@ -67,7 +73,7 @@ def _forward_plan(
             # Kernel rows first to last - 1 lie on the image.
             y = r * strides[0] - top
             first, last = max(-y, 0), min(kh, h - y)
-            strips.append(Strip(
+            strips.append(strip(
                 a_at=(y + first) * w * c_in, a_row=strides[1] * c_in, a_outer=w * c_in, a_inner=1,
                 b_at=first * kw * c_in * c_out + panel, b_outer=kw * c_in * c_out, b_inner=c_out,
                 c_at=r * columns * c_out + panel, c_row=c_out, rows=columns,
@@ -84,6 +90,9 @@ def conv2d_kernel_gradient(
     padding: str = "valid",
 ) -> Array:
     """d_kernel (kh, kw, c_in, c_out): each window of x times the dy that it led to, summed."""
+    fast = winograd.geometry(x.shape, kernel_shape, strides, padding)
+    if fast is not None:
+        return winograd.conv2d_kernel_gradient(x, dy, fast)
     padded = _pad_columns(x, kernel_shape[1], strides[1], padding)
     summing = _kernel_gradient_plan(
         padded.shape, dy.shape, kernel_shape, strides, padding, x.itemsize
@@ -112,7 +121,7 @@ def _kernel_gradient_plan(
             # Output rows first to last - 1 put kernel row i on the image.
             first = max(-((i - top) // strides[0]), 0)
             last = min((h - 1 + top - i) // strides[0] + 1, rows)
-            strips.append(Strip(
+            strips.append(strip(
                 a_at=(first * strides[0] + i - top) * w * c_in, a_row=1,
                 a_outer=strides[0] * w * c_in, a_inner=strides[1] * c_in,
                 b_at=first * columns * c_out + panel, b_outer=columns * c_out, b_inner=c_out,
@@ -133,6 +142,9 @@ def conv2d_input_gradient(
     padding: str = "valid",
 ) -> Array:
     """dx (n, h, w, c_in): each dy, times the filter that made it, put back onto its window."""
+    fast = winograd.geometry(input_shape, kernel.shape, strides, padding)
+    if fast is not None:
+        return winograd.conv2d_input_gradient(dy, kernel, fast)
     kw = kernel.shape[1]
     left = pad_amounts(input_shape[2], kw, strides[1], padding)[0]
     # Pixel s of dx gets kernel column j from column (s + left - j) / stride of dy: the stride
@@ -168,7 +180,7 @@ def _input_gradient_plan(
             first = max(-((kh - 1 - q - top) // strides[0]), 0)
             last = min((q + top) // strides[0] + 1, rows)
             i = q + top - first * strides[0]
-            strips.append(Strip(
+            strips.append(strip(
                 a_at=first * spread * c_out, a_row=c_out, a_outer=spread * c_out, a_inner=1,
                 b_at=(kh - 1 - i) * kw * c_in * c_out + panel,
                 b_outer=strides[0] * kw * c_in * c_out, b_inner=c_in,

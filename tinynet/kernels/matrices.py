@@ -15,15 +15,16 @@ are copied into the order in which the tiles read them.
 from functools import lru_cache
 
 import numpy as np
-from numba import prange
 
-from tinynet.kernels.jit import jit, launch, plain
+from tinynet.kernels.jit import jit, plain
 from tinynet.kernels.memory import empty
-from tinynet.kernels.products import Plan, Strip, multiply, plan
+from tinynet.kernels.products import Plan, Strip, multiply, plan, strip
 from tinynet.kernels.reference import Array
-from tinynet.kernels.tile import MAX_ROWS, panel_width
+from tinynet.kernels.threads import pool_for, share
+from tinynet.kernels.tile import MAX_ROWS, panel_width, tile_rows
 
-_STRIP_ROWS = 8 * MAX_ROWS
+_STRIP_TILES = 8
+_STRIP_ROWS = _STRIP_TILES * MAX_ROWS
 
 # From here on, copying pays: B is larger than a second-level cache, and A has rows enough.
 _LARGE_BYTES = 2_000_000
@@ -31,6 +32,9 @@ _LARGE_ROWS = 128
 
 # Rows that lie a power of two apart compete for the same few places in the cache.
 _GAP = 16
+
+# So many of k at once: a panel of B of this height fits a first-level cache.
+_BLOCK = 192
 
 
 def matmul(
@@ -74,7 +78,7 @@ def _fill(a: Array, b: Array, transpose_a: bool, transpose_b: bool, c: Array) ->
     size = c.itemsize
     if k == 0:
         c[...] = 0
-    elif b.nbytes > _LARGE_BYTES and m >= _LARGE_ROWS and launch.threads:
+    elif b.nbytes > _LARGE_BYTES and m >= _LARGE_ROWS:
         rows, panels = _packed(a, b, transpose_a, transpose_b)
         multiply(rows, panels, c, _packed_plan(m, k, n, size))
     elif not transpose_b:
@@ -94,7 +98,7 @@ def _plan(m: int, k: int, n: int, transpose_a: bool, itemsize: int) -> Plan:
     a_row, a_inner = (1, m) if transpose_a else (k, 1)
     width = panel_width(itemsize)
     return plan([
-        Strip(
+        strip(
             a_at=row * a_row, a_row=a_row, a_outer=0, a_inner=a_inner,
             b_at=column, b_outer=0, b_inner=n, c_at=row * n + column, c_row=n,
             rows=min(_STRIP_ROWS, m - row), columns=min(width, n - column), outer=1, inner=k,
@@ -125,60 +129,81 @@ def _transpose(x: Array, y: Array) -> None:
 
 
 def _packed(a: Array, b: Array, transpose_a: bool, transpose_b: bool) -> tuple[Array, Array]:
-    """op(a) with a gap after each row, and op(b) cut into panels: (panels, k, width)."""
-    k, n = b.shape[::-1] if transpose_b else b.shape
-    m = a.shape[1] if transpose_a else a.shape[0]
-    width = panel_width(b.itemsize)
-    rows = empty((m, k + _GAP), a.dtype)
-    panels = empty((-(-n // width), k, width), b.dtype)
-    with launch:
-        _pack_rows(a, transpose_a, rows[:, :k])
-        _pack_panels(b, transpose_b, panels)
-    return rows, panels
+    """op(a) and op(b) in the order in which the tiles read them.
+
+    op(a) becomes (blocks of k, tiles, k in the block, rows of the tile), op(b) becomes (panels, k,
+    columns of the panel), with zeros for what is not there.
+    """
+    a, b = a.T if transpose_a else a, b.T if transpose_b else b
+    (m, k), n = a.shape, b.shape[1]
+    width, height = panel_width(b.itemsize), tile_rows(m)
+    blocks, block = _k_blocks(k)
+    tiles = empty((blocks, -(-m // height), block, height), a.dtype)
+    panels = empty((-(-n // width), blocks * block, width), b.dtype)
+    pool = pool_for(tiles.size + panels.size)
+    _pack_tiles(pool, a, tiles)
+    _pack_panels(pool, b, panels)
+    return tiles, panels
 
 
-@jit(parallel=True)
-def _pack_rows(a: Array, transpose_a: bool, rows: Array) -> None:
-    m, k = rows.shape
-    block = 16
-    for part in prange(-(-m // block)):
-        first, last = part * block, min((part + 1) * block, m)
-        if transpose_a:
-            for j in range(k):
-                for i in range(first, last):
-                    rows[i, j] = a[j, i]
-        else:
-            for i in range(first, last):
-                for j in range(k):
-                    rows[i, j] = a[i, j]
+def _k_blocks(k: int) -> tuple[int, int]:
+    """How many blocks, all of the same length, k is cut into, and their length."""
+    blocks = -(-k // _BLOCK)
+    return blocks, -(-k // blocks)
 
 
-@jit(parallel=True)
-def _pack_panels(b: Array, transpose_b: bool, panels: Array) -> None:
-    count, k, width = panels.shape
-    n = b.shape[0] if transpose_b else b.shape[1]
-    for p in prange(count):
-        columns = min(width, n - p * width)
-        if transpose_b:
-            for i in range(k):
-                for j in range(columns):
-                    panels[p, i, j] = b[p * width + j, i]
-        else:
-            for i in range(k):
-                for j in range(columns):
-                    panels[p, i, j] = b[i, p * width + j]
+@jit()
+def _pack_tiles(pool: int, a: Array, tiles: Array) -> None:
+    share(pool, tiles.shape[1], _pack_tile, (a, tiles))
+
+
+@jit()
+def _pack_tile(t: int, a: Array, tiles: Array) -> None:
+    zero = tiles.dtype.type(0)
+    m, k = a.shape
+    blocks, _, block, height = tiles.shape
+    for o in range(blocks):
+        for i in range(min(block, k - o * block)):
+            for r in range(min(height, m - t * height)):
+                tiles[o, t, i, r] = a[t * height + r, o * block + i]
+        for i in range(k - o * block, block):
+            for r in range(height):
+                tiles[o, t, i, r] = zero
+
+
+@jit()
+def _pack_panels(pool: int, b: Array, panels: Array) -> None:
+    share(pool, len(panels), _pack_panel, (b, panels))
+
+
+@jit()
+def _pack_panel(p: int, b: Array, panels: Array) -> None:
+    zero = panels.dtype.type(0)
+    k, n = b.shape
+    width = panels.shape[2]
+    columns = min(width, n - p * width)
+    for i in range(k):
+        for j in range(columns):
+            panels[p, i, j] = b[i, p * width + j]
+    for i in range(k, panels.shape[1]):
+        for j in range(columns):
+            panels[p, i, j] = zero
 
 
 @lru_cache(maxsize=64)
 def _packed_plan(m: int, k: int, n: int, itemsize: int) -> Plan:
     """All panels for some rows, before the next rows: these then stay in the cache."""
-    width, height = panel_width(itemsize), _STRIP_ROWS // 2
+    width, height = panel_width(itemsize), tile_rows(m)
+    blocks, block = _k_blocks(k)
+    tiles = -(-m // height)
     return plan([
         Strip(
-            a_at=row * (k + _GAP), a_row=k + _GAP, a_outer=0, a_inner=1,
-            b_at=column * k, b_outer=0, b_inner=width, c_at=row * n + column, c_row=n,
-            rows=min(height, m - row), columns=min(width, n - column), outer=1, inner=k,
+            a_at=tile * block * height, a_tile=block * height, a_row=1, a_outer=0, a_inner=height,
+            b_at=column * blocks * block, b_outer=0, b_inner=width,
+            c_at=tile * height * n + column, c_row=n,
+            rows=min(_STRIP_TILES * height, m - tile * height), tile_rows=height,
+            columns=min(width, n - column), outer=1, inner=block,
         )
-        for row in range(0, m, height)
+        for tile in range(0, tiles, _STRIP_TILES)
         for column in range(0, n, width)
-    ])  # fmt: skip
+    ], items=blocks, a_step=tiles * block * height, b_step=block * width)  # fmt: skip

@@ -4,13 +4,13 @@ Images are independent of each other, so threads share them out.
 """
 
 import numpy as np
-from numba import prange
 from numpy.typing import NDArray
 
 from tinynet.kernels.geometry import Pair, output_size, pad_amounts
-from tinynet.kernels.jit import jit, launch, plain, worth_threads
+from tinynet.kernels.jit import jit, plain
 from tinynet.kernels.memory import empty, zeros
 from tinynet.kernels.reference import Array, Shape4
+from tinynet.kernels.threads import pool_for, share
 
 Winners = NDArray[np.int32]
 
@@ -48,34 +48,24 @@ def max_pool2d(
     shape = _pooled_shape(x, pool_size, strides, padding)
     y, winners = empty(shape, x.dtype), empty(shape, np.int32)
     corner = _corner(x.shape, pool_size, strides, padding)
-    threads = worth_threads(_OPERATIONS * x.size)
-    with launch:
-        _max_pool(plain(x), pool_size, strides, corner, y, winners, threads)
+    pool = pool_for(_OPERATIONS * x.size)
+    _max_pool(pool, plain(x), pool_size, strides, corner, y, winners)
     return y, winners
 
 
-@jit(parallel=True)
+@jit()
 def _max_pool(
-    x: Array,
-    pool_size: Pair,
-    strides: Pair,
-    corner: Pair,
-    y: Array,
-    winners: Winners,
-    threads: bool,
+    pool: int, x: Array, pool_size: Pair, strides: Pair, corner: Pair, y: Array, winners: Winners
 ) -> None:
-    if threads:
-        for n in prange(len(x)):
-            _max_pool_image(x[n], pool_size, strides, corner, y[n], winners[n])
-    else:
-        for n in range(len(x)):
-            _max_pool_image(x[n], pool_size, strides, corner, y[n], winners[n])
+    share(pool, len(x), _max_pool_image, (x, pool_size, strides, corner, y, winners))
 
 
 @jit()
 def _max_pool_image(
-    x: Array, pool_size: Pair, strides: Pair, corner: Pair, y: Array, winners: Winners
-) -> None:
+    n: int, xs: Array, pool_size: Pair, strides: Pair, corner: Pair, ys: Array,
+    all_winners: Winners,
+) -> None:  # fmt: skip
+    x, y, winners = xs[n], ys[n], all_winners[n]
     rows, columns, channels = y.shape
     for r in range(rows):
         top = r * strides[0] - corner[0]
@@ -108,34 +98,24 @@ def max_pool2d_gradient(
     """dx (n, h, w, c): all of each dy goes to the entry that won its window."""
     dx = empty(input_shape, dy.dtype)
     corner = _corner(input_shape, pool_size, strides, padding)
-    threads = worth_threads(_OPERATIONS * dx.size)
-    with launch:
-        _max_pool_gradient(plain(dy), plain(winners), pool_size, strides, corner, dx, threads)
+    pool = pool_for(_OPERATIONS * dx.size)
+    _max_pool_gradient(pool, plain(dy), plain(winners), pool_size, strides, corner, dx)
     return dx
 
 
-@jit(parallel=True)
+@jit()
 def _max_pool_gradient(
-    dy: Array,
-    winners: Winners,
-    pool_size: Pair,
-    strides: Pair,
-    corner: Pair,
-    dx: Array,
-    threads: bool,
+    pool: int, dy: Array, winners: Winners, pool_size: Pair, strides: Pair, corner: Pair, dx: Array
 ) -> None:
-    if threads:
-        for n in prange(len(dy)):
-            _max_pool_gradient_image(dy[n], winners[n], pool_size, strides, corner, dx[n])
-    else:
-        for n in range(len(dy)):
-            _max_pool_gradient_image(dy[n], winners[n], pool_size, strides, corner, dx[n])
+    share(pool, len(dy), _max_pool_gradient_image, (dy, winners, pool_size, strides, corner, dx))
 
 
 @jit()
 def _max_pool_gradient_image(
-    dy: Array, winners: Winners, pool_size: Pair, strides: Pair, corner: Pair, dx: Array
-) -> None:
+    n: int, dys: Array, all_winners: Winners, pool_size: Pair, strides: Pair,
+    corner: Pair, dxs: Array,
+) -> None:  # fmt: skip
+    dy, winners, dx = dys[n], all_winners[n], dxs[n]
     zero = dy.dtype.type(0)
     dx[:] = zero
     rows, columns, channels = dy.shape

@@ -7,13 +7,13 @@ lists the strips of a product; it depends on shapes alone and is made once for e
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import prange
 from numpy.typing import NDArray
 
-from tinynet.kernels.jit import jit, launch, worth_threads
+from tinynet.kernels.jit import jit
 from tinynet.kernels.memory import empty, zeros
 from tinynet.kernels.reference import Array
-from tinynet.kernels.tile import call_strip, strip_address
+from tinynet.kernels.threads import pool_for, share
+from tinynet.kernels.tile import call_strip, strip_address, tile_rows
 
 
 class Strip(NamedTuple):
@@ -25,6 +25,7 @@ class Strip(NamedTuple):
     """
 
     a_at: int
+    a_tile: int  # how far the tile_rows rows after the first are from them
     a_row: int
     a_outer: int
     a_inner: int
@@ -34,9 +35,22 @@ class Strip(NamedTuple):
     c_at: int
     c_row: int
     rows: int
+    tile_rows: int
     columns: int
     outer: int
     inner: int
+
+
+def strip(
+    a_at: int, a_row: int, a_outer: int, a_inner: int, b_at: int, b_outer: int, b_inner: int,
+    c_at: int, c_row: int, rows: int, columns: int, outer: int, inner: int,
+) -> Strip:  # fmt: skip
+    """The strip whose rows of A are all a_row apart."""
+    height = tile_rows(rows)
+    return Strip(
+        a_at, height * a_row, a_row, a_outer, a_inner, b_at, b_outer, b_inner, c_at, c_row,
+        rows, height, columns, outer, inner,
+    )  # fmt: skip
 
 
 class Plan(NamedTuple):
@@ -54,7 +68,7 @@ class Plan(NamedTuple):
     a_step: int
     b_step: int
     c_step: int
-    parallel: bool
+    work: int  # multiply-adds
     complete: bool  # or some of C is not written to, and stays zero
 
 
@@ -66,12 +80,12 @@ def plan(
     b_step: int = 0,
     c_step: int = 0,
 ) -> Plan:
-    """The plan with these strips; it uses several threads if there is work enough for them."""
+    """The plan with these strips."""
     written = [strip for strip in strips if strip.outer > 0 and strip.inner > 0]
     work = items * sum(s.rows * s.columns * s.outer * s.inner for s in written)
     table = np.array(written, np.int64).reshape(-1, len(Strip._fields))
-    parallel, complete = worth_threads(work), len(written) == len(strips)
-    return Plan(table, items, groups, a_step, b_step, c_step, parallel, complete)
+    complete = len(written) == len(strips)
+    return Plan(table, items, groups, a_step, b_step, c_step, work, complete)
 
 
 def new_result(plan: Plan, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -81,39 +95,35 @@ def new_result(plan: Plan, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Arra
 
 def multiply(a: Array, b: Array, c: Array, plan: Plan) -> None:
     """Fill c, a new array, as the plan says; a, b and c are `plain`."""
-    address = strip_address(c.dtype)
-    strips, items, groups, a_step, b_step, c_step, parallel, _ = plan
-    with launch:
-        _run(
-            address, a.reshape(-1), b.reshape(-1), c.reshape(-1), strips, items, groups,
-            a_step, b_step, c_step, parallel and launch.threads,
-        )  # fmt: skip
-
-
-@jit(parallel=True)
-def _run(
-    address: int, a: Array, b: Array, c: Array, strips: NDArray[np.int64], items: int, groups: int,
-    a_step: int, b_step: int, c_step: int, parallel: bool,
-) -> None:  # fmt: skip
-    tasks = groups * len(strips)
-    if parallel:
-        for task in prange(tasks):
-            _run_task(task, address, a, b, c, strips, items, groups, a_step, b_step, c_step)
-    else:
-        for task in range(tasks):
-            _run_task(task, address, a, b, c, strips, items, groups, a_step, b_step, c_step)
+    strips, items, groups, a_step, b_step, c_step, work, _ = plan
+    _multiply(
+        pool_for(work), strip_address(c.dtype), a.reshape(-1), b.reshape(-1), c.reshape(-1),
+        strips, items, groups, a_step, b_step, c_step,
+    )  # fmt: skip
 
 
 @jit()
-def _run_task(
-    task: int, address: int, a: Array, b: Array, c: Array, strips: NDArray[np.int64], items: int,
+def _multiply(
+    pool: int, address: int, a: Array, b: Array, c: Array, strips: NDArray[np.int64], items: int,
     groups: int, a_step: int, b_step: int, c_step: int,
 ) -> None:  # fmt: skip
-    group, s = task // len(strips), strips[task % len(strips)]
+    share(
+        pool, groups * len(strips), _task,
+        (address, a, b, c, strips, items, groups, a_step, b_step, c_step),
+    )  # fmt: skip
+
+
+@jit()
+def _task(
+    number: int, address: int, a: Array, b: Array, c: Array,
+    strips: NDArray[np.int64], items: int, groups: int, a_step: int, b_step: int, c_step: int,
+) -> None:  # fmt: skip
+    """One strip, for one group of items."""
+    group, s = number // len(strips), strips[number % len(strips)]
     first, last = items * group // groups, items * (group + 1) // groups
     for item in range(first, last):
         call_strip(
-            address, a, s[0] + item * a_step, s[1], s[2], s[3],
-            b, s[4] + item * b_step, s[5], s[6], c, s[7] + group * c_step, s[8],
-            s[9], s[10], s[11], s[12], item > first,
+            address, a, s[0] + item * a_step, s[1], s[2], s[3], s[4],
+            b, s[5] + item * b_step, s[6], s[7], c, s[8] + group * c_step, s[9],
+            s[10], s[11], s[12], s[13], s[14], item > first,
         )  # fmt: skip

@@ -31,70 +31,40 @@ window of an image (a few rows, some pixels of each) is a row of A without being
 is written here as LLVM instructions, which numba compiles for this machine: see `_emit_tile`.
 """
 
-import platform
-from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
-import llvmlite.binding as llvm
 import numba
 import numpy as np
 from llvmlite import ir
-from numba import extending, types
-from numba.core import cgutils
+from numba import types
 
-from tinynet.kernels.jit import cached, config
+from tinynet.kernels.jit import cached
+from tinynet.kernels.vectors import (
+    REGISTERS,
+    in_either,
+    intrinsic,
+    load_vector,
+    multiply_add,
+    pointer_to,
+    splat,
+    store_vector,
+)
 
-# numba says in part only which types its own functions take.
-intrinsic: Callable[[object], Any] = extending.intrinsic
-declare: Any = cgutils.get_or_insert_function
-pointer_to: Any = types.CPointer
-
-
-class _Registers(NamedTuple):
-    """The registers of this machine, as far as the tile depends on them."""
-
-    vector_bytes: int
-    rows: int
-    vectors: int
-    has_fma: bool
-    has_masks: bool
+MAX_ROWS = REGISTERS.rows
+PANEL_BYTES = REGISTERS.vectors * REGISTERS.vector_bytes
 
 
-def _registers() -> _Registers:
-    """Read what numba compiles for: the host, or NUMBA_CPU_FEATURES (NUMBA_CPU_NAME=generic)."""
-    if platform.machine().lower() in ("arm64", "aarch64"):
-        return _Registers(16, 12, 2, has_fma=True, has_masks=False)
-    features = _features()
-    if "avx512f" in features:
-        return _Registers(64, 14, 2, has_fma=True, has_masks=True)
-    if "avx2" in features:
-        return _Registers(32, 6, 2, has_fma="fma" in features, has_masks=False)
-    return _Registers(16, 6, 2, has_fma="fma" in features, has_masks=False)
-
-
-def _features() -> set[str]:
-    if config.CPU_FEATURES is not None:
-        named = config.CPU_FEATURES.split(",")
-        return {feature[1:] for feature in named if feature.startswith("+")}
-    try:
-        host = llvm.get_host_cpu_features()
-    except RuntimeError:  # LLVM does not know this machine
-        return set()
-    return {
-        feature
-        for feature, present in host.items()
-        if present and (config.ENABLE_AVX or not feature.startswith("avx"))
-    }
-
-
-_REGISTERS = _registers()
-MAX_ROWS = _REGISTERS.rows
-
-
+@in_either
 def panel_width(itemsize: int) -> int:
     """How many columns of C a full tile has."""
-    return _REGISTERS.vectors * _REGISTERS.vector_bytes // itemsize
+    return PANEL_BYTES // itemsize
+
+
+@in_either
+def tile_rows(rows: int) -> int:
+    """How many rows to do at once: 32 are 11 + 11 + 10, as a flat tile has too few sums to do."""
+    return -(-rows // -(-rows // MAX_ROWS))
 
 
 # --- the tile ------------------------------------------------------------------------------------
@@ -142,12 +112,15 @@ def _tile(
             outer, inner, accumulate, None,
         )  # fmt: skip
         dtype = signature.args[0].dtype
-        lanes = _REGISTERS.vector_bytes * 8 // dtype.bitwidth
+        lanes = REGISTERS.vector_bytes * 8 // dtype.bitwidth
         vector = ir.VectorType(context.get_data_type(dtype), lanes)
         _emit_switch(builder, vector, operands, rows, columns)
         return context.get_dummy_value()
 
-    return _strip_signature(a), generate
+    size = types.intp
+    return types.void(
+        a, size, size, size, a, size, size, a, size, size, size, size, size, types.boolean
+    ), generate
 
 
 def _emit_switch(
@@ -163,22 +136,22 @@ def _emit_switch(
     vectors = builder.sdiv(builder.add(columns, index(lanes - 1)), index(lanes))
     tail = builder.sub(columns, builder.mul(builder.sub(vectors, index(1)), index(lanes)))
     numbers = ir.Constant(ir.VectorType(index, lanes), list(range(lanes)))
-    mask = builder.icmp_signed("<", numbers, _splat(builder, tail, lanes))
+    mask = builder.icmp_signed("<", numbers, splat(builder, tail, lanes))
     whole = builder.icmp_signed("==", tail, index(lanes))
 
     # The size as one number: (vectors - 1, masked or not, rows - 1).
     size = builder.mul(builder.sub(vectors, index(1)), index(2))
-    if not _REGISTERS.has_masks:
+    if not REGISTERS.has_masks:
         size = builder.add(size, builder.select(whole, index(0), index(1)))
     size = builder.add(builder.mul(size, index(MAX_ROWS)), builder.sub(rows, index(1)))
 
     end = builder.append_basic_block("tile.end")
     switch = builder.switch(size, end)
-    for v in range(_REGISTERS.vectors):
+    for v in range(REGISTERS.vectors):
         for masked in (False, True):
-            if masked and _REGISTERS.has_masks:
+            if masked and REGISTERS.has_masks:
                 continue  # a mask costs nothing there: the masked loop does for all
-            use_mask = masked or _REGISTERS.has_masks
+            use_mask = masked or REGISTERS.has_masks
             for r in range(MAX_ROWS):
                 block = builder.append_basic_block(f"tile.{r + 1}x{v + 1}")
                 switch.add_case(index((v * 2 + masked) * MAX_ROWS + r), block)
@@ -223,7 +196,7 @@ def _emit_tile(
     builder.cbranch(at.accumulate, load, outer_head)
 
     builder.position_at_end(load)
-    loaded = [_load(builder, vector, *cell_of_c(r, v)) for r, v in cells]
+    loaded = [load_vector(builder, vector, *cell_of_c(r, v)) for r, v in cells]
     builder.branch(outer_head)
 
     def phi(kind: ir.Type, *incoming: tuple[ir.Value, ir.Block]) -> ir.Instruction:
@@ -246,7 +219,7 @@ def _emit_tile(
     sums = [phi(vector, (value, outer_head)) for value in outer_sums]
 
     b_vectors = [
-        _load(
+        load_vector(
             builder, vector, builder.gep(b, [index(v * lanes)]),
             at.mask if v == vectors - 1 else None,
         )
@@ -255,9 +228,9 @@ def _emit_tile(
     new_sums = []
     for r in range(rows):
         a_entry = builder.load(builder.gep(a, [builder.mul(at.a_row, index(r))]))
-        a_lanes = _splat(builder, a_entry, lanes)
+        a_lanes = splat(builder, a_entry, lanes)
         new_sums += [
-            _multiply_add(builder, a_lanes, b_vectors[v], sums[r * vectors + v])
+            multiply_add(builder, a_lanes, b_vectors[v], sums[r * vectors + v])
             for v in range(vectors)
         ]
 
@@ -284,67 +257,7 @@ def _emit_tile(
 
     builder.position_at_end(store)
     for (r, v), value in zip(cells, new_sums, strict=True):
-        _store(builder, value, *cell_of_c(r, v))
-
-
-def _splat(builder: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
-    """A vector with the same value in every lane."""
-    one = builder.insert_element(
-        ir.VectorType(value.type, lanes)(ir.Undefined), value, ir.IntType(32)(0)
-    )
-    pick = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
-    return builder.shuffle_vector(one, one, pick)
-
-
-def _multiply_add(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
-    # Without the instruction, LLVM's fma is a call of a C function for each lane.
-    if _REGISTERS.has_fma:
-        return _call(builder, "llvm.fma", a.type, a.type, [a, b, c])
-    return builder.fadd(builder.fmul(a, b), c)
-
-
-def _load(
-    builder: ir.IRBuilder, vector: ir.VectorType, pointer: ir.Value, mask: ir.Value | None
-) -> ir.Value:
-    """One vector from memory. Lanes that the mask leaves out are 0, their memory is not touched."""
-    pointer = builder.bitcast(pointer, vector.as_pointer())
-    align = _bits(vector) // 8
-    if mask is None:
-        return builder.load(pointer, align=align)
-    nothing = ir.Constant(vector, [0.0] * vector.count)
-    arguments = [pointer, ir.IntType(32)(align), mask, nothing]
-    return _call(builder, "llvm.masked.load", vector, vector, arguments, ".p0")
-
-
-def _store(
-    builder: ir.IRBuilder, value: ir.Value, pointer: ir.Value, mask: ir.Value | None
-) -> None:
-    """One vector to memory, in the lanes of the mask."""
-    pointer = builder.bitcast(pointer, value.type.as_pointer())
-    align = _bits(value.type) // 8
-    if mask is None:
-        builder.store(value, pointer, align=align)
-        return
-    arguments = [value, pointer, ir.IntType(32)(align), mask]
-    _call(builder, "llvm.masked.store", value.type, ir.VoidType(), arguments, ".p0")
-
-
-def _call(
-    builder: ir.IRBuilder,
-    name: str,
-    vector: ir.VectorType,
-    result: ir.Type,
-    arguments: list[ir.Value],
-    suffix: str = "",
-) -> ir.Value:
-    """Call the variant of an LLVM function for this vector type, such as llvm.fma.v16f32."""
-    kind = ir.FunctionType(result, [argument.type for argument in arguments])
-    name = f"{name}.v{vector.count}f{_bits(vector)}{suffix}"
-    return builder.call(declare(builder.module, kind, name), arguments)
-
-
-def _bits(vector: ir.VectorType) -> int:
-    return 32 if isinstance(vector.element, ir.FloatType) else 64
+        store_vector(builder, value, *cell_of_c(r, v))
 
 
 # --- a strip of tiles, and calling it ------------------------------------------------------------
@@ -356,27 +269,27 @@ def _bits(vector: ir.VectorType) -> int:
 
 
 def _strip(
-    a: Any, a_row: int, a_outer: int, a_inner: int, b: Any, b_outer: int, b_inner: int,
-    c: Any, c_row: int, rows: int, columns: int, outer: int, inner: int, accumulate: bool,
+    a: Any, a_tile: int, a_row: int, a_outer: int, a_inner: int, b: Any, b_outer: int, b_inner: int,
+    c: Any, c_row: int, rows: int, tile_rows: int, columns: int, outer: int, inner: int,
+    accumulate: bool,
 ) -> None:  # fmt: skip
-    """As `_tile`, for any number of rows."""
-    # 32 rows are 11 + 11 + 10, not 14 + 14 + 4: a flat tile has too few sums to work on at once.
-    tiles = -(-rows // MAX_ROWS)
+    """As `_tile`, for any number of rows: tile_rows at once, and A moves by a_tile after each."""
     first = 0
-    for t in range(tiles):
-        last = rows * (t + 1) // tiles
+    while first < rows:
         _tile(
-            _advance(a, first * a_row), a_row, a_outer, a_inner, b, b_outer, b_inner,
-            _advance(c, first * c_row), c_row, last - first, columns, outer, inner, accumulate,
+            a, a_row, a_outer, a_inner, b, b_outer, b_inner,
+            _advance(c, first * c_row), c_row, min(tile_rows, rows - first), columns,
+            outer, inner, accumulate,
         )  # fmt: skip
-        first = last
+        a = _advance(a, a_tile)
+        first += tile_rows
 
 
 def _strip_signature(pointer: Any) -> Any:
     size = types.intp
     return types.void(
-        pointer, size, size, size, pointer, size, size,
-        pointer, size, size, size, size, size, types.boolean,
+        pointer, size, size, size, size, pointer, size, size,
+        pointer, size, size, size, size, size, size, types.boolean,
     )  # fmt: skip
 
 
@@ -405,9 +318,9 @@ def _advance(typingctx: Any, pointer: Any, entries: Any) -> Any:
 
 @intrinsic
 def call_strip(
-    typingctx: Any, address: Any, a: Any, a_at: Any, a_row: Any, a_outer: Any, a_inner: Any,
-    b: Any, b_at: Any, b_outer: Any, b_inner: Any, c: Any, c_at: Any, c_row: Any,
-    rows: Any, columns: Any, outer: Any, inner: Any, accumulate: Any,
+    typingctx: Any, address: Any, a: Any, a_at: Any, a_tile: Any, a_row: Any, a_outer: Any,
+    a_inner: Any, b: Any, b_at: Any, b_outer: Any, b_inner: Any, c: Any, c_at: Any, c_row: Any,
+    rows: Any, tile_rows: Any, columns: Any, outer: Any, inner: Any, accumulate: Any,
 ) -> Any:  # fmt: skip
     """Call the strip at `strip_address`: C = A @ B, or C += A @ B.
 
@@ -415,13 +328,13 @@ def call_strip(
     """
     size = types.intp
     signature = types.void(
-        size, a, size, size, size, size, b, size, size, size,
-        c, size, size, size, size, size, size, types.boolean,
+        size, a, size, size, size, size, size, b, size, size, size,
+        c, size, size, size, size, size, size, size, types.boolean,
     )  # fmt: skip
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
-        (address, _, a_at, a_row, a_outer, a_inner, _, b_at, b_outer, b_inner,
-         _, c_at, c_row, rows, columns, outer, inner, accumulate) = values  # fmt: skip
+        (address, _, a_at, a_tile, a_row, a_outer, a_inner, _, b_at, b_outer, b_inner,
+         _, c_at, c_row, rows, tile_rows, columns, outer, inner, accumulate) = values  # fmt: skip
 
         def pointer(position: int, at: ir.Value) -> ir.Value:
             kind, array = signature.args[position], values[position]
@@ -429,8 +342,8 @@ def call_strip(
             return builder.gep(struct.data, [at])
 
         arguments = [
-            pointer(1, a_at), a_row, a_outer, a_inner, pointer(6, b_at), b_outer, b_inner,
-            pointer(10, c_at), c_row, rows, columns, outer, inner,
+            pointer(1, a_at), a_tile, a_row, a_outer, a_inner, pointer(7, b_at), b_outer, b_inner,
+            pointer(11, c_at), c_row, rows, tile_rows, columns, outer, inner,
             builder.zext(accumulate, ir.IntType(8)),  # how C passes a truth value
         ]  # fmt: skip
         kind = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])

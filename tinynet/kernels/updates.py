@@ -1,11 +1,31 @@
-"""Optimizer updates: one pass over the parameters and their slots, in place."""
+"""Optimizer updates: one pass over the parameters and their slots, in place.
+
+A pass is cut into blocks, which threads share out. The loop over a block goes over a slice from
+0, which is vectorized; one over the whole array, from one index to another, is not.
+"""
 
 import numpy as np
-from numba import prange
 
 from tinynet.kernels import reference
-from tinynet.kernels.jit import Number, jit, launch, plain, worth_threads
+from tinynet.kernels.jit import Number, jit, plain
 from tinynet.kernels.reference import Array
+from tinynet.kernels.threads import pool_for, share
+
+_BLOCK = 4096
+
+# What one entry takes, in multiply-adds: mostly memory; or a square root and a division.
+_SGD_OPERATIONS = 6
+_ADAM_OPERATIONS = 40
+
+
+@jit()
+def _blocks(param: Array) -> int:
+    return -(-len(param) // _BLOCK)
+
+
+@jit()
+def _part(block: int) -> slice:
+    return slice(block * _BLOCK, (block + 1) * _BLOCK)
 
 
 def sgd_update(
@@ -21,11 +41,13 @@ def sgd_update(
         reference.sgd_update(param, grad, velocity, learning_rate, momentum, nesterov)
         return
     dtype = param.dtype.type
+    pool = pool_for(_SGD_OPERATIONS * param.size)
     p, g = param.reshape(-1), plain(grad).reshape(-1)
     if velocity is None:
-        _sgd(p, g, dtype(learning_rate))
+        _sgd(pool, p, g, dtype(learning_rate))
     else:
-        _sgd_momentum(p, g, velocity.reshape(-1), dtype(learning_rate), dtype(momentum), nesterov)
+        rates = dtype(learning_rate), dtype(momentum)
+        _sgd_momentum(pool, p, g, velocity.reshape(-1), *rates, nesterov)
 
 
 def _in_place(*arrays: Array | None) -> bool:
@@ -34,24 +56,40 @@ def _in_place(*arrays: Array | None) -> bool:
 
 
 @jit()
-def _sgd(param: Array, grad: Array, learning_rate: Number) -> None:
-    for i in range(len(param)):
-        param[i] -= learning_rate * grad[i]
+def _sgd(pool: int, param: Array, grad: Array, learning_rate: Number) -> None:
+    share(pool, _blocks(param), _sgd_block, (param, grad, learning_rate))
+
+
+@jit()
+def _sgd_block(block: int, param: Array, grad: Array, learning_rate: Number) -> None:
+    part = _part(block)
+    p, g = param[part], grad[part]
+    for i in range(len(p)):
+        p[i] -= learning_rate * g[i]
 
 
 @jit()
 def _sgd_momentum(
-    param: Array,
-    grad: Array,
-    velocity: Array,
-    learning_rate: Number,
-    momentum: Number,
+    pool: int, param: Array, grad: Array, velocity: Array, learning_rate: Number, momentum: Number,
     nesterov: bool,
-) -> None:
-    for i in range(len(param)):
-        step = learning_rate * grad[i]
-        velocity[i] = momentum * velocity[i] - step
-        param[i] += momentum * velocity[i] - step if nesterov else velocity[i]
+) -> None:  # fmt: skip
+    share(
+        pool, _blocks(param), _sgd_momentum_block,
+        (param, grad, velocity, learning_rate, momentum, nesterov),
+    )  # fmt: skip
+
+
+@jit()
+def _sgd_momentum_block(
+    block: int, param: Array, grad: Array, velocity: Array, learning_rate: Number,
+    momentum: Number, nesterov: bool,
+) -> None:  # fmt: skip
+    part = _part(block)
+    p, g, v = param[part], grad[part], velocity[part]
+    for i in range(len(p)):
+        step = learning_rate * g[i]
+        v[i] = momentum * v[i] - step
+        p[i] += momentum * v[i] - step if nesterov else v[i]
 
 
 def adam_update(
@@ -71,44 +109,34 @@ def adam_update(
         return
     dtype = param.dtype.type
     alpha = learning_rate * np.sqrt(1 - beta_2**step) / (1 - beta_1**step)
-    with launch:
-        _adam(
-            param.reshape(-1), plain(grad).reshape(-1), m.reshape(-1), v.reshape(-1),
-            dtype(alpha), dtype(1 - beta_1), dtype(1 - beta_2), dtype(epsilon),
-            worth_threads(_ADAM_OPERATIONS * param.size),
-        )  # fmt: skip
+    _adam(
+        pool_for(_ADAM_OPERATIONS * param.size),
+        param.reshape(-1), plain(grad).reshape(-1), m.reshape(-1), v.reshape(-1),
+        dtype(alpha), dtype(1 - beta_1), dtype(1 - beta_2), dtype(epsilon),
+    )  # fmt: skip
 
 
-# A square root and a division take as long as some forty multiplications.
-_ADAM_OPERATIONS = 40
-_BLOCK = 4096
-
-
-@jit(parallel=True)
+@jit()
 def _adam(
-    param: Array, grad: Array, m: Array, v: Array, alpha: Number, rate_1: Number, rate_2: Number,
-    epsilon: Number, threads: bool,
+    pool: int, param: Array, grad: Array, m: Array, v: Array, alpha: Number, rate_1: Number,
+    rate_2: Number, epsilon: Number,
 ) -> None:  # fmt: skip
-    if not threads:
-        _adam_block(param, grad, m, v, alpha, rate_1, rate_2, epsilon)
-        return
-    for block in prange(-(-len(param) // _BLOCK)):
-        # A loop over a slice is vectorized, which a loop from one index to another is not.
-        part = slice(block * _BLOCK, (block + 1) * _BLOCK)
-        _adam_block(
-            param[part], grad[part], m[part], v[part], alpha, rate_1, rate_2, epsilon
-        )  # fmt: skip
+    share(
+        pool, _blocks(param), _adam_block, (param, grad, m, v, alpha, rate_1, rate_2, epsilon)
+    )  # fmt: skip
 
 
 @jit()
 def _adam_block(
-    param: Array, grad: Array, m: Array, v: Array, alpha: Number, rate_1: Number, rate_2: Number,
-    epsilon: Number,
+    block: int, param: Array, grad: Array, m: Array, v: Array, alpha: Number,
+    rate_1: Number, rate_2: Number, epsilon: Number,
 ) -> None:  # fmt: skip
-    for i in range(len(param)):
-        m[i] += rate_1 * (grad[i] - m[i])
-        v[i] += rate_2 * (grad[i] * grad[i] - v[i])
-        param[i] -= alpha * m[i] / (np.sqrt(v[i]) + epsilon)
+    part = _part(block)
+    p, g, m, v = param[part], grad[part], m[part], v[part]
+    for i in range(len(p)):
+        m[i] += rate_1 * (g[i] - m[i])
+        v[i] += rate_2 * (g[i] * g[i] - v[i])
+        p[i] -= alpha * m[i] / (np.sqrt(v[i]) + epsilon)
 
 
 def rmsprop_update(
@@ -128,7 +156,8 @@ def rmsprop_update(
         )
         return
     dtype = param.dtype.type
-    arrays = param.reshape(-1), plain(grad).reshape(-1), mean_square.reshape(-1)
+    pool = pool_for(_ADAM_OPERATIONS * param.size)
+    arrays = pool, param.reshape(-1), plain(grad).reshape(-1), mean_square.reshape(-1)
     rates = dtype(learning_rate), dtype(rho), dtype(1 - rho), dtype(epsilon)
     if velocity is None:
         _rmsprop(*arrays, *rates)
@@ -138,21 +167,46 @@ def rmsprop_update(
 
 @jit()
 def _rmsprop(
-    param: Array, grad: Array, mean_square: Array, learning_rate: Number, rho: Number,
+    pool: int, param: Array, grad: Array, mean_square: Array, learning_rate: Number, rho: Number,
     one_minus_rho: Number, epsilon: Number,
 ) -> None:  # fmt: skip
-    for i in range(len(param)):
-        mean_square[i] = rho * mean_square[i] + one_minus_rho * grad[i] * grad[i]
-        param[i] -= learning_rate * grad[i] / np.sqrt(mean_square[i] + epsilon)
+    share(
+        pool, _blocks(param), _rmsprop_block,
+        (param, grad, mean_square, learning_rate, rho, one_minus_rho, epsilon),
+    )  # fmt: skip
+
+
+@jit()
+def _rmsprop_block(
+    block: int, param: Array, grad: Array, mean_square: Array, learning_rate: Number,
+    rho: Number, one_minus_rho: Number, epsilon: Number,
+) -> None:  # fmt: skip
+    part = _part(block)
+    p, g, square = param[part], grad[part], mean_square[part]
+    for i in range(len(p)):
+        square[i] = rho * square[i] + one_minus_rho * g[i] * g[i]
+        p[i] -= learning_rate * g[i] / np.sqrt(square[i] + epsilon)
 
 
 @jit()
 def _rmsprop_momentum(
-    param: Array, grad: Array, mean_square: Array, learning_rate: Number, rho: Number,
+    pool: int, param: Array, grad: Array, mean_square: Array, learning_rate: Number, rho: Number,
     one_minus_rho: Number, epsilon: Number, velocity: Array, momentum: Number,
 ) -> None:  # fmt: skip
-    for i in range(len(param)):
-        mean_square[i] = rho * mean_square[i] + one_minus_rho * grad[i] * grad[i]
-        step = learning_rate * grad[i] / np.sqrt(mean_square[i] + epsilon)
-        velocity[i] = momentum * velocity[i] + step
-        param[i] -= velocity[i]
+    share(
+        pool, _blocks(param), _rmsprop_momentum_block,
+        (param, grad, mean_square, learning_rate, rho, one_minus_rho, epsilon, velocity, momentum),
+    )  # fmt: skip
+
+
+@jit()
+def _rmsprop_momentum_block(
+    block: int, param: Array, grad: Array, mean_square: Array, learning_rate: Number,
+    rho: Number, one_minus_rho: Number, epsilon: Number, velocity: Array, momentum: Number,
+) -> None:  # fmt: skip
+    part = _part(block)
+    p, g, square, v = param[part], grad[part], mean_square[part], velocity[part]
+    for i in range(len(p)):
+        square[i] = rho * square[i] + one_minus_rho * g[i] * g[i]
+        v[i] = momentum * v[i] + learning_rate * g[i] / np.sqrt(square[i] + epsilon)
+        p[i] -= v[i]

@@ -1,0 +1,366 @@
+"""Threads that share the tasks of a kernel out among themselves.
+
+A kernel that is worth several threads cuts its work into tasks, 0 to count - 1, which can be done
+in any order, and calls ``share(pool, count, task, arguments)``. It makes for
+
+    for number in range(count):
+        task(number, *arguments)
+
+where any thread that is free takes the next number. Which thread does what is a matter of luck,
+so a task writes to what no other task touches, and the results have the same bits for any number
+of threads.
+
+How it works. The `_Pool` is a few integers in memory that all threads look at (`_TICKET` and so
+on). The caller writes down the task, then a new generation and the first number in `_TICKET`. The
+workers see the generation change and take numbers, one at a time, as the caller does too. Who
+finishes last of all lets the caller go on. A worker that has nothing to do looks for a new
+generation for some microseconds, in which the next kernel most likely comes, and then sleeps on a
+lock of Python's, which (unlike Python's objects) works without the interpreter lock.
+
+Nobody waits for a worker that does not come: if another program has its core, the caller does the
+tasks alone. So a busy machine costs what the other program takes and no more. A caller that
+finds the pool in use, by another Python thread, does all tasks by itself too.
+
+numba's own ``parallel=True`` was here before. It takes 8 microseconds a call, as this takes 1, a
+second more to compile each kernel, must not be entered by two Python threads, and does not
+survive a fork.
+"""
+
+import atexit
+import ctypes
+import os
+import threading
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+from tinynet.kernels import atomics
+from tinynet.kernels.jit import config, jit
+from tinynet.kernels.vectors import intrinsic
+
+# Where in a pool's memory each integer is, in bytes. Those that different threads write to lie in
+# different cache lines.
+_TICKET = 0  # the generation, and below it, in 32 bits, the number of the next task
+_ENTRY, _ARGUMENTS, _COUNT, _THREADS = 128, 136, 144, 152  # what a generation is about
+_DONE = 256  # tasks that are finished
+_FAILED = 384  # tasks that ended in an error
+_BUSY = 512  # whether some caller has the pool
+_CALLER = 640  # a sleeper, as is each worker
+_WORKERS = 768
+_SLEEPER_BYTES = 128
+_ACQUIRE, _RELEASE = 160, 168  # where in the process the two functions for locks are
+
+# A sleeper is two integers: whether it sleeps, and its lock.
+_ASLEEP, _LOCK = 0, 8
+
+_NUMBER = (1 << 32) - 1
+_STOP = -1  # a count of tasks that ends the workers
+_MOST_THREADS = 256
+
+# How often a worker looks for work before it sleeps: some 100 microseconds. A step of training
+# comes back sooner than that, and waking a sleeper takes 5 to 50.
+_LOOKS = 4000
+
+
+@jit()
+def _sleep(pool: int, sleeper: int, word: int, value: int) -> None:
+    """Sleep until `_wake`, unless the integer at ``word`` is no longer ``value``."""
+    atomics.store(sleeper + _ASLEEP, 1)
+    # Looked at only now: a waker that came earlier has changed the word before it found nobody
+    # asleep. One that comes later finds the sleeper, and opens the lock.
+    if atomics.load(word) != value and atomics.replace(sleeper + _ASLEEP, 1, 0):
+        return
+    atomics.call(atomics.load(pool + _ACQUIRE), atomics.load(sleeper + _LOCK), 1)
+
+
+@jit()
+def _wake(pool: int, sleeper: int) -> None:
+    if atomics.load(sleeper + _ASLEEP) and atomics.replace(sleeper + _ASLEEP, 1, 0):
+        atomics.call(atomics.load(pool + _RELEASE), atomics.load(sleeper + _LOCK), 0)
+
+
+@jit()
+def _take_tasks(pool: int, generation: int) -> None:
+    """Do tasks of this generation as long as there are any."""
+    while True:
+        ticket = atomics.load(pool + _TICKET)
+        count = atomics.load(pool + _COUNT)
+        if ticket >> 32 != generation or (ticket & _NUMBER) >= count:
+            return
+        entry, arguments = atomics.load(pool + _ENTRY), atomics.load(pool + _ARGUMENTS)
+        # If this succeeds, the number was not done before, so what was read belongs to it.
+        if atomics.replace(pool + _TICKET, ticket, ticket + 1):
+            if atomics.call(entry, arguments, ticket & _NUMBER):
+                atomics.add(pool + _FAILED, 1)
+            if atomics.add(pool + _DONE, 1) == count:
+                _wake(pool, pool + _CALLER)
+
+
+@jit()
+def _work(pool: int, thread: int) -> None:
+    """What a worker does, all its life."""
+    sleeper = pool + _WORKERS + thread * _SLEEPER_BYTES
+    generation = 0
+    while True:
+        looks = 0
+        ticket = atomics.load(pool + _TICKET)
+        while ticket >> 32 == generation:
+            looks += 1
+            if looks > _LOOKS:
+                _sleep(pool, sleeper, pool + _TICKET, ticket)
+                looks = 0
+            atomics.pause()
+            ticket = atomics.load(pool + _TICKET)
+        generation = ticket >> 32
+        if atomics.load(pool + _COUNT) == _STOP:
+            return
+        if thread < atomics.load(pool + _THREADS):
+            _take_tasks(pool, generation)
+
+
+@jit()
+def _start(pool: int, entry: int, arguments: int, count: int, threads: int) -> int:
+    """Begin a new generation and wake the workers that it needs; returns the generation."""
+    atomics.store(pool + _ENTRY, entry)
+    atomics.store(pool + _ARGUMENTS, arguments)
+    atomics.store(pool + _COUNT, count)
+    atomics.store(pool + _DONE, 0)
+    generation = (atomics.load(pool + _TICKET) >> 32) + 1
+    atomics.store(pool + _TICKET, generation << 32)
+    for thread in range(1, threads):
+        _wake(pool, pool + _WORKERS + thread * _SLEEPER_BYTES)
+    return generation
+
+
+@jit()
+def _run(pool: int, entry: int, arguments: int, count: int) -> int:
+    """All tasks, by this thread and those of the pool; returns how many failed."""
+    if pool == 0 or count == 1 or not atomics.replace(pool + _BUSY, 0, 1):
+        failed = 0
+        for number in range(count):
+            failed += atomics.call(entry, arguments, number)
+        return failed
+    atomics.store(pool + _FAILED, 0)
+    threads = min(count, atomics.load(pool + _THREADS))
+    generation = _start(pool, entry, arguments, count, threads)
+    _take_tasks(pool, generation)
+    looks = 0
+    done = atomics.load(pool + _DONE)
+    while done < count:
+        looks += 1
+        if looks > _LOOKS:
+            _sleep(pool, pool + _CALLER, pool + _DONE, done)
+        atomics.pause()
+        done = atomics.load(pool + _DONE)
+    failed = atomics.load(pool + _FAILED)
+    atomics.store(pool + _BUSY, 0)
+    return failed
+
+
+@intrinsic
+def _compiled_share(typingctx: Any, pool: Any, count: Any, task: Any, arguments: Any) -> Any:
+    """`_run` for a compiled function ``task``: the entry that it is called by, and the call.
+
+    The arguments are put into memory as they are; the entry takes them out again and calls the
+    task, whatever their types.
+    """
+    signature = typingctx.resolve_function_type(
+        task, (types.int64, *arguments.types), {}
+    )
+    compiled = task.dispatcher.get_compile_result(signature)
+    run_signature = types.int64(*[types.int64] * 4)
+    run = typingctx.resolve_function_type(types.Dispatcher(_run), run_signature.args, {})
+    run_compiled = _run.get_compile_result(run)
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        pool, count, _, packed = values
+        for part in (compiled, run_compiled):
+            context.active_code_library.add_linking_library(part.library)
+        word = ir.IntType(64)
+        entry = _entry(context, builder.module, compiled, packed.type)
+        memory = cgutils.alloca_once_value(builder, packed)
+        call = pool, builder.ptrtoint(entry, word), builder.ptrtoint(memory, word), count
+        _, failed = context.call_internal_no_propagate(
+            builder, run_compiled.fndesc, run_signature, call
+        )
+        with builder.if_then(builder.icmp_signed("!=", failed, word(0)), likely=False):
+            message = (f"{compiled.fndesc.qualname} failed in {task.dispatcher.py_func.__name__}",)
+            context.call_conv.return_user_exc(builder, RuntimeError, message)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, task, arguments), generate
+
+
+def _entry(context: Any, module: ir.Module, compiled: Any, packed: ir.Type) -> ir.Function:
+    """A C function int64 (arguments, number) that calls a compiled task."""
+    word = ir.IntType(64)
+    name = f"{compiled.fndesc.mangled_name}.entry"
+    if name in module.globals:
+        return module.globals[name]
+    entry = ir.Function(module, ir.FunctionType(word, [word] * 2), name)
+    entry.linkage = "internal"
+    builder = ir.IRBuilder(entry.append_basic_block())
+    memory, number = entry.args
+    values = builder.load(builder.inttoptr(memory, packed.as_pointer()))
+    unpacked = [builder.extract_value(values, i) for i in range(len(packed.elements))]
+    status, _ = context.call_internal_no_propagate(
+        builder, compiled.fndesc, compiled.signature, [number, *unpacked]
+    )
+    builder.ret(builder.zext(status.is_error, word))
+    return entry
+
+
+# --- the pool of this process --------------------------------------------------------------------
+
+
+class _Pool:
+    """The memory that the threads look at, the locks they sleep on, and the workers."""
+
+    def __init__(self) -> None:
+        size = _WORKERS + _MOST_THREADS * _SLEEPER_BYTES
+        memory = np.zeros((size + _SLEEPER_BYTES) // 8, np.int64)
+        start = -memory.ctypes.data % _SLEEPER_BYTES  # of the first whole cache line
+        self._words = memory[start // 8 :]
+        self.address: int = self._words.ctypes.data
+        self._workers: list[threading.Thread] = []
+        self._starting = threading.Lock()
+        for at, function in (
+            (_ACQUIRE, ctypes.pythonapi.PyThread_acquire_lock),
+            (_RELEASE, ctypes.pythonapi.PyThread_release_lock),
+        ):
+            self._words[at // 8] = ctypes.cast(function, ctypes.c_void_p).value
+        self._make_sleeper(_CALLER)
+
+    def _make_sleeper(self, at: int) -> None:
+        allocate = ctypes.PYFUNCTYPE(ctypes.c_void_p)(("PyThread_allocate_lock", ctypes.pythonapi))
+        acquire = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)(
+            ("PyThread_acquire_lock", ctypes.pythonapi)
+        )
+        lock = allocate()
+        acquire(lock, 1)  # who acquires it again sleeps
+        self._words[(at + _LOCK) // 8] = lock
+
+    def use(self, threads: int) -> None:
+        """Have this many threads, the caller's among them."""
+        with self._starting:
+            for thread in range(len(self._workers) + 1, threads):
+                self._make_sleeper(_WORKERS + thread * _SLEEPER_BYTES)
+                worker = threading.Thread(
+                    target=_work, args=(self.address, thread), name=f"tinynet {thread}", daemon=True
+                )
+                worker.start()
+                self._workers.append(worker)
+            self._words[_THREADS // 8] = threads
+
+    def stop(self) -> None:
+        """End the workers: once the interpreter is gone, nothing may run any more."""
+        with self._starting:
+            if self._workers:
+                _start(self.address, 0, 0, _STOP, len(self._workers) + 1)
+            for worker in self._workers:
+                worker.join()
+            self._workers.clear()
+
+
+_pool: _Pool | None = None
+_threads = 1
+_making = threading.Lock()
+
+
+def _processors() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def get_num_threads() -> int:
+    """How many threads the compiled kernels use, the caller's among them."""
+    return _threads
+
+
+def set_num_threads(threads: int) -> None:
+    """Let the compiled kernels use this many threads, the caller's among them.
+
+    By default they use as many as there are processors, or what ``TINYNET_NUM_THREADS`` says. The
+    results are the same, bit for bit, for any number. NumPy's own threads are not concerned.
+
+    Raises TypeError for what is not an integer, ValueError where it is not from 1 to 256.
+    """
+    global _threads
+    if isinstance(threads, bool) or not isinstance(threads, int | np.integer):
+        raise TypeError(
+            f"the number of threads must be an integer, got {threads!r} of type "
+            f"{type(threads).__name__}"
+        )
+    if not 1 <= threads <= _MOST_THREADS:
+        raise ValueError(
+            f"the number of threads must be from 1 to {_MOST_THREADS}, got {threads} "
+            "(from kernels.set_num_threads or the environment variable TINYNET_NUM_THREADS)"
+        )
+    _threads = int(threads)
+    if _pool is not None:
+        _pool.use(_threads)
+
+
+def _from_environment() -> int:
+    given = os.environ.get("TINYNET_NUM_THREADS", "")
+    if not given:
+        return min(_processors(), _MOST_THREADS)
+    try:
+        return int(given)
+    except ValueError:
+        raise ValueError(
+            f"the environment variable TINYNET_NUM_THREADS must be an integer, got {given!r}"
+        ) from None
+
+
+def _make_pool() -> _Pool:
+    global _pool
+    with _making:
+        if _pool is None:
+            pool = _Pool()
+            pool.use(_threads)
+            _pool = pool
+        return _pool
+
+
+def _after_fork() -> None:
+    """A forked process has none of the threads, and makes its own when it needs them."""
+    global _pool, _making
+    _pool, _making = None, threading.Lock()
+
+
+def _at_exit() -> None:
+    global _threads
+    _threads = 1
+    if _pool is not None:
+        _pool.stop()
+
+
+set_num_threads(_from_environment())
+atexit.register(_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+# Multiply-adds. Below this, handing the work over takes as long as the others save.
+_WORTH_THREADS = 200_000
+
+
+def pool_for(operations: int) -> int:
+    """What `share` takes: the pool, or 0 where work of so many multiply-adds needs no threads."""
+    if operations < _WORTH_THREADS or _threads == 1 or config.DISABLE_JIT:
+        return 0
+    return (_pool or _make_pool()).address
+
+
+def _share_in_python(pool: int, count: int, task: Any, arguments: tuple[Any, ...]) -> None:
+    for number in range(count):
+        task(number, *arguments)
+
+
+share: Any = _share_in_python if config.DISABLE_JIT else _compiled_share
+"""``share(pool, count, task, arguments)`` does the tasks, as the head of this file says."""

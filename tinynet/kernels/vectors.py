@@ -1,0 +1,123 @@
+"""Vectors: the registers of this CPU, and the instructions that other files emit for them.
+
+numba compiles Python functions to LLVM's instructions, and where it does not find the good ones by
+itself, `tile` and `transform` write them down through llvmlite. What they have in common is here.
+"""
+
+import platform
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import extending, types
+from numba.core import cgutils
+
+from tinynet.kernels.jit import config
+
+# numba says in part only which types its own functions take.
+intrinsic: Callable[[object], Any] = extending.intrinsic
+in_either: Any = extending.register_jitable  # Python's own, and compiled code's
+declare: Any = cgutils.get_or_insert_function
+pointer_to: Any = types.CPointer
+
+
+class Registers(NamedTuple):
+    """The registers of this machine, as far as the tile depends on them."""
+
+    vector_bytes: int
+    rows: int
+    vectors: int
+    has_fma: bool
+    has_masks: bool
+
+
+def _registers() -> Registers:
+    """Read what numba compiles for: the host, or NUMBA_CPU_FEATURES (NUMBA_CPU_NAME=generic)."""
+    if platform.machine().lower() in ("arm64", "aarch64"):
+        return Registers(16, 12, 2, has_fma=True, has_masks=False)
+    features = _features()
+    if "avx512f" in features:
+        return Registers(64, 14, 2, has_fma=True, has_masks=True)
+    if "avx2" in features:
+        return Registers(32, 6, 2, has_fma="fma" in features, has_masks=False)
+    return Registers(16, 6, 2, has_fma="fma" in features, has_masks=False)
+
+
+def _features() -> set[str]:
+    if config.CPU_FEATURES is not None:
+        named = config.CPU_FEATURES.split(",")
+        return {feature[1:] for feature in named if feature.startswith("+")}
+    try:
+        host = llvm.get_host_cpu_features()
+    except RuntimeError:  # LLVM does not know this machine
+        return set()
+    return {
+        feature
+        for feature, present in host.items()
+        if present and (config.ENABLE_AVX or not feature.startswith("avx"))
+    }
+
+
+REGISTERS = _registers()
+
+
+def splat(builder: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
+    """A vector with the same value in every lane."""
+    one = builder.insert_element(
+        ir.VectorType(value.type, lanes)(ir.Undefined), value, ir.IntType(32)(0)
+    )
+    pick = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+    return builder.shuffle_vector(one, one, pick)
+
+
+def multiply_add(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+    """a * b + c, lane by lane."""
+    # Without the instruction, LLVM's fma is a call of a C function for each lane.
+    if REGISTERS.has_fma:
+        return _call(builder, "llvm.fma", a.type, a.type, [a, b, c])
+    return builder.fadd(builder.fmul(a, b), c)
+
+
+def load_vector(
+    builder: ir.IRBuilder, vector: ir.VectorType, pointer: ir.Value, mask: ir.Value | None
+) -> ir.Value:
+    """One vector from memory. Lanes that the mask leaves out are 0, their memory is not touched."""
+    pointer = builder.bitcast(pointer, vector.as_pointer())
+    align = _bits(vector) // 8
+    if mask is None:
+        return builder.load(pointer, align=align)
+    nothing = ir.Constant(vector, [0.0] * vector.count)
+    arguments = [pointer, ir.IntType(32)(align), mask, nothing]
+    return _call(builder, "llvm.masked.load", vector, vector, arguments, ".p0")
+
+
+def store_vector(
+    builder: ir.IRBuilder, value: ir.Value, pointer: ir.Value, mask: ir.Value | None
+) -> None:
+    """One vector to memory, in the lanes of the mask."""
+    pointer = builder.bitcast(pointer, value.type.as_pointer())
+    align = _bits(value.type) // 8
+    if mask is None:
+        builder.store(value, pointer, align=align)
+        return
+    arguments = [value, pointer, ir.IntType(32)(align), mask]
+    _call(builder, "llvm.masked.store", value.type, ir.VoidType(), arguments, ".p0")
+
+
+def _call(
+    builder: ir.IRBuilder,
+    name: str,
+    vector: ir.VectorType,
+    result: ir.Type,
+    arguments: list[ir.Value],
+    suffix: str = "",
+) -> ir.Value:
+    """Call the variant of an LLVM function for this vector type, such as llvm.fma.v16f32."""
+    kind = ir.FunctionType(result, [argument.type for argument in arguments])
+    name = f"{name}.v{vector.count}f{_bits(vector)}{suffix}"
+    return builder.call(declare(builder.module, kind, name), arguments)
+
+
+def _bits(vector: ir.VectorType) -> int:
+    return 32 if isinstance(vector.element, ir.FloatType) else 64

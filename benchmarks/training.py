@@ -1,279 +1,349 @@
-"""Seconds an epoch: tinynet beside PyTorch and Keras, on the same machine, in the same run.
+"""Seconds an epoch: tinynet beside PyTorch, Keras and JAX, on the same machine, in the same run.
 
     pip install '.[bench]'
-    python benchmarks/training.py
+    python benchmarks/training.py --json training.json --picture benchmarks/pictures/training.png
 
-Each framework works in a process of its own, so that no thread pool disturbs another. First all of
-them train the same model from the same weights on the same batches, unshuffled, and the losses must
-agree. Then they take turns: round after round each trains one epoch of Fashion-MNIST's size (60,000
-images, batches of 32) with shuffling, the way its users would write it: ``model.fit`` in tinynet
-and Keras, in PyTorch an eager loop over a shuffled index. The warm-up, with all compilation, is
-apart and not counted. Printed are median, fastest and slowest epoch, and tinynet's time divided by
-each peer's, round by round. The images are random: the arithmetic does not depend on them.
+Who takes part (what is not installed is named and left out):
 
-Peers that are not installed are named and left out. ``--threads`` pins the threads of all of them.
+- tinynet: ``model.fit``, ``predict``, ``evaluate``
+- keras-tensorflow, keras-jax: the same lines in Keras
+- torch, and for the CNN torch-channels-last: eager PyTorch, a loop over a shuffled index
+- jax-scan, MLPs only: the whole epoch, shuffling included, is one compiled program
+
+What is measured, on random images (the arithmetic does not depend on what they show):
+
+- fit: one epoch over 60,000 images of 28x28, shuffled, with the mean loss and the accuracy
+- predict and evaluate on 10,000 images, in batches of 32
+
+How: each framework works in a process of its own with ``--threads`` threads. First all must agree:
+on predictions and evaluation with the same weights, and on the losses of unshuffled training steps
+from there. Then they take turns, round after round. Import, compilation (most of it happens while
+the results are checked) and the first round are not counted, and stand in a table of their own.
+What is not the framework's work, such as making tensors of the arrays, is done before.
+
+Printed are median, fastest and slowest round, and tinynet's time divided by each peer's: round by
+round, then the median. At the end stand the limits: tinynet's time divided by that of the fastest
+peer of each round, and, for training the CNN, the arithmetic that a second achieves (all products
+of forward, kernel gradient and input gradient, convolutions counted directly, whatever way they are
+computed) as a share of the machine's peak: large matrix products by tinynet or by NumPy, whichever
+is faster, measured in each round too. jax-scan takes no part in the CNN: XLA's gradients of
+convolutions are slow inside a compiled loop, by far slower than step by step in keras-jax.
+
+The exit status is 1 where a row is beyond its limit, and 0 where all are within.
+
+``--quick`` is one round on few images: it shows that everything works, and no more.
 """
 
-import argparse
-import importlib.util
-import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
+import networks
 import numpy as np
+import report
+from report import Verdict
+from workers import Others, Worker, matmul_rate, openblas, serve, timed
 
-# Name -> hidden Dense layers and optimizer; the CNN is built of its own.
-MLPS = {
-    "mlp-128": ([128], "adam"),
-    "mlp-100-75": ([100, 75], "sgd"),
-    "mlp-300-100": ([300, 100], "adam"),
+IMAGES, INFERENCE_IMAGES, QUICK_IMAGES = 60_000, 10_000, 3_200
+
+# The first are checked with weights that are the same to the bit, the losses after steps in which
+# rounding adds up, and PyTorch adds Adam's epsilon after the correction of the bias, not before,
+# which moves weights of tiny gradients a little differently in the first steps.
+CHECKED_IMAGES, CHECKED_STEPS, CHECKED_EPOCHS = 80, 20, 2
+SAME_WEIGHTS_TOLERANCE, TRAINED_TOLERANCE = 1e-4, 5e-3
+
+# The most that tinynet's time may be of the fastest peer's.
+FIT_LIMITS = {
+    32: {"mlp-128": 0.7, "mlp-300-100": 0.6, "mlp-100-75": 0.6, "cnn": 0.33},
+    256: dict.fromkeys(networks.MODELS, 0.8),
 }
-MODELS = [*MLPS, "cnn"]
-PEERS = {
-    "tinynet": "numba",
-    "torch": "torch",
-    "torch-channels-last": "torch",
-    "keras-tensorflow": "tensorflow",
-}
-BATCH, IMAGES, CHECKED_STEPS = 32, 60_000, 20
+INFERENCE_LIMITS = {"mlp-128": 0.6, "cnn": 0.6}
+PEAK_SHARE = 0.5
 
-# Keras and tinynet agree to 1e-5; PyTorch adds Adam's epsilon after the correction of the bias, not
-# before, which moves weights of tiny gradients a little differently in the first steps.
-TOLERANCE = 5e-3
-
-Train = Callable[[np.ndarray, np.ndarray, bool], float]  # images, labels, shuffle -> mean loss
+Seconds = dict[str, list[float]]  # framework -> one entry for each round
 
 
-# --- one model in each framework -----------------------------------------------------------------
+# --- a worker ------------------------------------------------------------------------------------
 
 
-def keras_model(keras, model: str, weights: list[np.ndarray] | None) -> Train:
-    """The model in Keras, or in tinynet: the lines are the same."""
-    layers = keras.layers
-    if model == "cnn":
-        parts = [
-            keras.Input(shape=(28, 28, 1)),
-            layers.Conv2D(32, 3, activation="relu"),
-            layers.MaxPooling2D(2),
-            layers.Conv2D(64, 3, activation="relu"),
-            layers.MaxPooling2D(2),
-            layers.Flatten(),
-            layers.Dense(128, activation="relu"),
-        ]
-        optimizer = "adam"
-    else:
-        hidden, optimizer = MLPS[model]
-        parts = [keras.Input(shape=(28, 28)), layers.Flatten()]
-        parts += [layers.Dense(units, activation="relu") for units in hidden]
-    net = keras.Sequential([*parts, layers.Dense(10)])
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    net.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
-    if weights is not None:
-        net.set_weights(weights)
+class Bench:
+    """What a worker does: one framework, one model at a time."""
 
-    def train(x: np.ndarray, y: np.ndarray, shuffle: bool) -> float:
-        history = net.fit(x, y, batch_size=BATCH, epochs=1, verbose=0, shuffle=shuffle)
-        return history.history["loss"][0]
+    def __init__(self, framework: str, threads: int) -> None:
+        self.framework = framework
+        if framework != "numpy":
+            networks.load(framework, threads)
 
-    train.weights = net.get_weights()
-    return train
-
-
-def torch_model(torch, model: str, weights: list[np.ndarray], channels_last: bool) -> Train:
-    """The model in PyTorch, with the weights brought into its layouts."""
-    nn = torch.nn
-    if model == "cnn":
-        net = nn.Sequential(
-            nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Flatten(), nn.Linear(1600, 128), nn.ReLU(), nn.Linear(128, 10),
-        )  # fmt: skip
-        optimizer = "adam"
-    else:
-        hidden, optimizer = MLPS[model]
-        sizes, parts = [784, *hidden], [nn.Flatten()]
-        for before, after in zip(sizes, hidden, strict=False):
-            parts += [nn.Linear(before, after), nn.ReLU()]
-        net = nn.Sequential(*parts, nn.Linear(sizes[-1], 10))
-    with torch.no_grad():
-        for parameter, value in zip(net.parameters(), weights, strict=True):
-            if value.ndim == 4:  # (height, width, in, out) -> (out, in, height, width)
-                value = value.transpose(3, 2, 0, 1)
-            elif value.shape == (1600, 128):  # rows counted by (h, w, c) -> by (c, h, w)
-                value = value.reshape(5, 5, 64, 128).transpose(3, 2, 0, 1).reshape(128, 1600)
-            elif value.ndim == 2:
-                value = value.T
-            parameter.copy_(torch.from_numpy(np.ascontiguousarray(value)))
-    if channels_last:
-        net = net.to(memory_format=torch.channels_last)
-    if optimizer == "adam":
-        step = torch.optim.Adam(net.parameters(), lr=1e-3, eps=1e-7)
-    else:
-        step = torch.optim.SGD(net.parameters(), lr=1e-2)
-    criterion = nn.CrossEntropyLoss()
-
-    def train(x: np.ndarray, y: np.ndarray, shuffle: bool) -> float:
-        images, labels = torch.from_numpy(x), torch.from_numpy(y.astype(np.int64))
-        if model == "cnn":
-            images = images.permute(0, 3, 1, 2)
-            if not channels_last:
-                images = images.contiguous()
-        n = len(images)
-        order = torch.randperm(n) if shuffle else torch.arange(n)
-        total, right = 0.0, 0
-        for start in range(0, n, BATCH):
-            batch = order[start : start + BATCH]
-            target = labels[batch]
-            step.zero_grad()
-            logits = net(images[batch])
-            loss = criterion(logits, target)
-            loss.backward()
-            step.step()
-            # What fit reports too: the mean loss and the accuracy of the epoch.
-            total += loss.item() * len(batch)
-            right += int((logits.argmax(1) == target).sum())
-        return total / n
-
-    return train
-
-
-# --- a worker: one framework in a process of its own ---------------------------------------------
-
-
-def worker(framework: str, model: str, threads: int, weights_file: Path) -> None:
-    """Obey lines on standard input ("check", "epoch") with a line of JSON each."""
-    weights = None
-    if weights_file.stat().st_size:
-        with np.load(weights_file) as stored:
-            weights = [stored[key] for key in stored.files]
-    if framework == "tinynet":
-        import numba
-
-        import tinynet
-
-        numba.set_num_threads(threads)
-        tinynet.utils.set_random_seed(0)
-        train = keras_model(tinynet, model, weights)
+    def prepare(self, model: str, batch_size: int, images: int, weights_file: str) -> None:
+        """Build the model with the weights of the file, or write those of tinynet there."""
+        weights = None
+        if Path(weights_file).exists():
+            with np.load(weights_file) as stored:
+                weights = [stored[key] for key in stored.files]
+        self.network = networks.build(self.framework, model, batch_size, weights)
         if weights is None:
-            np.savez(weights_file, *train.weights)
-    elif framework.startswith("torch"):
-        import torch
+            np.savez(weights_file, *self.network.weights)
+        x, y = networks.random_data(model, images)
+        self.train = self.network.data(x, y)
+        self.test = self.network.data(x[:INFERENCE_IMAGES], y[:INFERENCE_IMAGES])
+        self.probe = self.network.data(x[:CHECKED_IMAGES], y[:CHECKED_IMAGES])
+        steps = CHECKED_STEPS * batch_size
+        self.steps = self.network.data(x[:steps], y[:steps])
 
-        torch.set_num_threads(threads)
-        train = torch_model(torch, model, weights, framework.endswith("last"))
-    else:
-        import keras
-        import tensorflow
+    def check(self) -> dict[str, Any]:
+        """What all must agree on, and the seconds that it took, compilation included."""
+        seconds, results = timed(self._first_results)
+        return {"seconds": seconds, **results}
 
-        tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
-        train = keras_model(keras, model, weights)
-    rng = np.random.default_rng(0)
-    shape = (IMAGES, 28, 28, 1) if model == "cnn" else (IMAGES, 28, 28)
-    x = rng.random(shape, np.float32)
-    y = rng.integers(0, 10, IMAGES).astype(np.uint8)
-    for command in map(str.strip, sys.stdin):
-        n = IMAGES if command == "epoch" else BATCH * CHECKED_STEPS
-        start = time.perf_counter()
-        loss = train(x[:n], y[:n], command == "epoch")
-        answer = {"seconds": time.perf_counter() - start, "loss": loss}
-        print(f"RESULT {json.dumps(answer)}", flush=True)
+    def _first_results(self) -> dict[str, list[float]]:
+        """What comes out before training, and the losses of the first steps."""
+        logits = self.network.predict(self.probe[0])
+        evaluation = self.network.evaluate(*self.probe)
+        losses = [self.network.fit(*self.steps, shuffle=False) for _ in range(CHECKED_EPOCHS)]
+        return {"before": [*map(float, logits.ravel()), *evaluation], "losses": losses}
 
+    def fit(self) -> float:
+        """Seconds of one epoch."""
+        return timed(lambda: self.network.fit(*self.train))[0]
 
-class Worker:
-    """The parent's end of a worker."""
+    def predict(self) -> float:
+        """Seconds of predict."""
+        return timed(lambda: self.network.predict(self.test[0]))[0]
 
-    def __init__(self, framework: str, model: str, threads: int, weights_file: Path) -> None:
-        count = str(threads)
-        self.process = subprocess.Popen(
-            [sys.executable, __file__, "--worker", framework, "--models", model,
-             "--threads", count, "--weights", str(weights_file)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            env=os.environ
-            | {"OMP_NUM_THREADS": count, "NUMBA_NUM_THREADS": count, "KERAS_BACKEND": "tensorflow"},
-        )  # fmt: skip
+    def evaluate(self) -> float:
+        """Seconds of evaluate."""
+        return timed(lambda: self.network.evaluate(*self.test))[0]
 
-    def ask(self, command: str) -> dict[str, float]:
-        """Send a command and wait for its answer."""
-        self.process.stdin.write(command + "\n")
-        self.process.stdin.flush()
-        for line in self.process.stdout:
-            if line.startswith("RESULT "):
-                return json.loads(line.removeprefix("RESULT "))
-        raise RuntimeError(f"{self.process.args} ended without an answer")
+    def peak(self) -> float:
+        """GFLOP/s of large matrix products: tinynet's or NumPy's."""
+        if self.framework == "numpy":
+            return matmul_rate(np.matmul)
+        from tinynet import kernels
 
-    def close(self) -> None:
-        """Let the worker end."""
-        self.process.stdin.close()
-        self.process.wait()
+        return matmul_rate(kernels.matmul)
+
+    def blas(self) -> list[str]:
+        """Which OpenBLAS NumPy runs on."""
+        return openblas()
 
 
 # --- the comparison ------------------------------------------------------------------------------
 
 
-def compare(model: str, frameworks: list[str], rounds: int, threads: int) -> dict:
-    """Check, warm up and time ``model`` in all frameworks; print and return the table."""
-    with tempfile.TemporaryDirectory() as folder:
-        weights_file = Path(folder, "weights.npz")
-        weights_file.touch()
-        workers = {}
-        losses = {}
-        for framework in frameworks:  # tinynet first: its initial weights are everybody's
-            workers[framework] = Worker(framework, model, threads, weights_file)
-            losses[framework] = workers[framework].ask("check")["loss"]
-        for loss in losses.values():
-            if abs(loss - losses["tinynet"]) > TOLERANCE * losses["tinynet"]:
-                raise SystemExit(f"{model}: losses disagree after {CHECKED_STEPS} steps: {losses}")
-        seconds = {framework: [] for framework in frameworks}
-        for timed in range(rounds + 1):  # the first round is the warm-up
-            for framework, each in workers.items():
-                answer = each.ask("epoch")
-                if timed:
-                    seconds[framework].append(answer["seconds"])
-        for each in workers.values():
-            each.close()
-    print(f"\n{model}: the losses agree after {CHECKED_STEPS} steps ({losses['tinynet']:.4f})")
-    print(f"  {'seconds an epoch':22} {'median':>8} {'min':>8} {'max':>8}   tinynet / it")
-    for framework, times in sorted(seconds.items(), key=lambda item: statistics.median(item[1])):
-        ratios = [own / other for own, other in zip(seconds["tinynet"], times, strict=True)]
-        print(
-            f"  {framework:22} {statistics.median(times):8.2f} {min(times):8.2f} {max(times):8.2f}"
-            f"   {statistics.median(ratios):8.2f}"
-        )
-    return {"seconds": seconds, "loss": losses}
+class Result:
+    """The figures of one model at one batch size."""
+
+    def __init__(self, model: str, batch_size: int, images: int) -> None:
+        self.model, self.batch_size, self.images = model, batch_size, images
+        self.start: dict[str, float] = {}  # seconds until the framework was imported
+        self.checks: dict[str, Any] = {}
+        self.first: dict[str, dict[str, float]] = {}  # work -> framework -> seconds of the warm-up
+        self.seconds: dict[str, Seconds] = {}  # work -> framework -> rounds
+        self.peaks: list[float] = []  # GFLOP/s, one for each round
+        self.idle: dict[str, float] = {}
+
+    def peers(self, work: str) -> Seconds:
+        """All but tinynet."""
+        return {name: times for name, times in self.seconds[work].items() if name != "tinynet"}
+
+    def verdicts(self) -> list[Verdict]:
+        """A row for each work that has a limit and a peer, and one for the share of the peak."""
+        limits = {"fit": FIT_LIMITS.get(self.batch_size, {}).get(self.model)}
+        limits |= dict.fromkeys(("predict", "evaluate"), INFERENCE_LIMITS.get(self.model))
+        rows = []
+        for work, seconds in self.seconds.items():
+            peers = self.peers(work)
+            if not peers:
+                continue
+            fastest = min(peers, key=lambda name: statistics.median(peers[name]))
+            batch = f", batches of {self.batch_size}" if work == "fit" else ""
+            what = f"{self.model} {work}{batch}: seconds / {fastest}"
+            ratio = report.ratio_to_fastest(seconds["tinynet"], peers.values())
+            rows.append(Verdict(what, ratio, limits[work]))
+        if self.peaks:
+            limit = PEAK_SHARE if self.batch_size == 32 else None
+            what = f"{self.model} fit, batches of {self.batch_size}: GFLOP/s / peak"
+            rows.append(Verdict(what, self.peak_share(), limit, at_least=True))
+        return rows
+
+    def rates(self) -> list[float]:
+        """GFLOP/s of tinynet's epochs."""
+        work = 2e-9 * networks.multiply_adds(self.model) * self.images
+        return [work / seconds for seconds in self.seconds["fit"]["tinynet"]]
+
+    def peak_share(self) -> float:
+        """Round by round, then the median."""
+        rounds = zip(self.rates(), self.peaks, strict=True)
+        return statistics.median(rate / peak for rate, peak in rounds)
+
+    def print(self) -> None:
+        """A table for each work."""
+        optimizer = networks.MODELS[self.model].optimizer
+        loss = self.checks["tinynet"]["losses"][0]
+        print(f"\n{self.model}, {optimizer}, batches of {self.batch_size}: all agree ({loss:.4f})")
+        for work, seconds in self.seconds.items():
+            rows = []
+            for name, times in sorted(seconds.items(), key=lambda it: statistics.median(it[1])):
+                ratio = report.ratio_to_fastest(seconds["tinynet"], [times])
+                rows.append([f"    {name}", *report.spread(times, digits=3), f"{ratio:.2f}"])
+            head = [f"  {work}, seconds", "median", "min", "max", "tinynet / it"]
+            report.print_table(head, rows)
+        rows = [
+            [f"    {name}", f"{start:.1f}", f"{self.checks[name]['seconds']:.1f}"]
+            + [f"{first[name]:.2f}" for first in self.first.values()]
+            for name, start in self.start.items()
+        ]
+        head = ["  before, seconds", "import", "check", *(f"first {work}" for work in self.first)]
+        report.print_table(head, rows)
+        if self.peaks:
+            rate, peak = statistics.median(self.rates()), statistics.median(self.peaks)
+            print(f"  tinynet's fit: {rate:.0f} GFLOP/s of a matmul peak of {peak:.0f} GFLOP/s")
 
 
-def main() -> None:
-    """Compare all models, or be one worker."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=["mlp-128", "cnn"])
-    parser.add_argument("--rounds", type=int, default=3, help="timed epochs of each framework")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="for each framework")
-    parser.add_argument("--json", type=Path, help="write all figures and the machine there")
-    parser.add_argument("--worker", choices=PEERS, help=argparse.SUPPRESS)
-    parser.add_argument("--weights", type=Path, help=argparse.SUPPRESS)
+def compare(
+    model: str, batch_size: int, workers: dict[str, Worker], args: Any, bar: Any, folder: str
+) -> Result:
+    """Check, warm up and time ``model`` in all frameworks, in turn."""
+    result = Result(model, batch_size, args.images)
+    peers = {name: w for name, w in workers.items() if name != "numpy"}
+    weights_file = str(Path(folder, f"{model}.npz"))
+    for name, worker in peers.items():  # tinynet first: its initial weights are everybody's
+        bar.set_description(f"{model} {batch_size} check {name}")
+        result.start[name] = worker.start_seconds
+        settings = {"model": model, "batch_size": batch_size, "images": args.images}
+        worker.ask("prepare", **settings, weights_file=weights_file)
+        result.checks[name] = worker.ask("check")
+        bar.update()
+    agree(model, result.checks)
+    works = ["fit", "predict", "evaluate"] if batch_size == networks.INFERENCE_BATCH else ["fit"]
+    result.seconds = {work: {name: [] for name in peers} for work in works}
+    result.first = {work: {} for work in works}
+    for turn in range(args.rounds + 1):  # the first is the warm-up
+        for name, worker in peers.items():
+            bar.set_description(f"{model} {batch_size} round {turn} {name}")
+            for work in works:
+                seconds = worker.ask(work)
+                if turn == 0:
+                    result.first[work][name] = seconds
+                else:
+                    result.seconds[work][name].append(seconds)
+            bar.update()
+        if turn and networks.has_images(model):
+            result.peaks.append(max(workers[name].ask("peak") for name in ("tinynet", "numpy")))
+    result.idle = {name: worker.idle_share for name, worker in peers.items()}
+    return result
+
+
+def agree(model: str, checks: dict[str, Any]) -> None:
+    """Raises SystemExit where a framework's results are not those of tinynet."""
+    own = checks["tinynet"]
+    for framework, theirs in checks.items():
+        for key, tolerance in (("before", SAME_WEIGHTS_TOLERANCE), ("losses", TRAINED_TOLERANCE)):
+            mine, other = np.array(own[key]), np.array(theirs[key])
+            difference = np.abs(mine - other).max() / np.abs(mine).max()
+            if not difference <= tolerance:
+                raise SystemExit(
+                    f"{model}: {framework} and tinynet disagree ({key}) by {difference:.2e}, "
+                    f"more than {tolerance:g}: {theirs['losses']} and {own['losses']}"
+                )
+
+
+def draw(results: list[Result], about: dict[str, Any], path: Path) -> None:
+    """Seconds an epoch by framework and model: a panel for each batch size."""
+    sizes = list(dict.fromkeys(result.batch_size for result in results))
+    figure = report.new_figure(5.4 * len(sizes), 5.6)
+    for ax, size in zip(figure.subplots(1, len(sizes), squeeze=False)[0], sizes, strict=True):
+        shown = [result for result in results if result.batch_size == size]
+        medians = [
+            {name: statistics.median(times) for name, times in result.seconds["fit"].items()}
+            for result in shown
+        ]
+        names = [name for name in networks.FRAMEWORKS if any(name in each for each in medians)]
+        colours = dict(zip(networks.FRAMEWORKS, report.COLOURS, strict=True))
+        series = {name: [each.get(name) for each in medians] for name in names}
+        label = f"seconds an epoch, batches of {size} (logarithmic)"
+        ax.set_xscale("log")
+        report.grouped_bars(ax, [result.model for result in shown], series, label, 2, colours)
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.margins(x=0.14)
+    report.legend_below(figure, columns=3)
+    title = f"Training on {about['images']:,} images: shorter is faster"
+    figure.suptitle(f"{title}\n{report.machine_line(about)}", fontsize=10)
+    report.save_picture(figure, path)
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+def measure(args: Any) -> tuple[list[Result], dict[str, Any]]:
+    """Compare all models; returns the figures, and the machine that they depend on."""
+    chosen = ["tinynet", *(name for name in args.frameworks if name != "tinynet")]
+    installed = [name for name in chosen if report.is_installed(*networks.FRAMEWORKS[name])]
+    for name in chosen:
+        if name not in installed:
+            print(f"{name} is not installed and left out")
+    others, results = Others(), []
+    turns = len(args.batch_sizes) * (args.rounds + 2)
+    total = turns * sum(networks.is_suited(f, m) for f in installed for m in args.models)
+    with tempfile.TemporaryDirectory() as folder, report.progress(total) as bar:
+        for model in args.models:
+            with ExitStack() as stack:
+                workers = {
+                    name: stack.enter_context(
+                        Worker(__file__, name, args.threads, networks.variables(name))
+                    )
+                    for name in ("numpy", *installed)
+                    if networks.is_suited(name, model)
+                }
+                if not results:
+                    about = report.machine(args.threads, workers["numpy"].ask("blas"))
+                    report.print_machine(about)
+                for batch_size in args.batch_sizes:
+                    results.append(compare(model, batch_size, workers, args, bar, folder))
+                    bar.clear()
+                    results[-1].print()
+    idle: dict[str, float] = {}
+    for result in results:
+        idle |= {name: max(share, idle.get(name, 0)) for name, share in result.idle.items()}
+    return results, about | {"images": args.images} | report.quiet_notes(others, idle)
+
+
+def run(args: Any) -> int:
+    """Measure, print and write everything; returns the exit status."""
+    results, about = measure(args)
+    verdicts = [verdict for result in results for verdict in result.verdicts()]
+    print(f"\nLimits, rounds: {args.rounds}")
+    head = ["tinynet / the fastest peer", "ratio", "limit", "verdict"]
+    report.print_table(head, ([v.what, *v.cells()] for v in verdicts))
+    figures = [vars(result) for result in results]
+    report.write_json(args.json, machine=about, results=figures, limits=verdicts)
+    if args.picture:
+        draw(results, about, args.picture)
+    return report.conclude(verdicts)
+
+
+def main() -> int:
+    """Compare, or be one worker."""
+    parser = report.arguments(__doc__, rounds=3)
+    models = list(networks.MODELS)
+    parser.add_argument("--models", nargs="+", choices=models, default=models)
+    parser.add_argument("--batch-sizes", nargs="+", type=int, default=[32, 256])
+    frameworks = list(networks.FRAMEWORKS)
+    parser.add_argument("--frameworks", nargs="+", choices=frameworks, default=frameworks)
+    parser.add_argument("--images", type=int, default=IMAGES, help="limits are meant for 60,000")
+    parser.add_argument("--picture", type=Path, help="draw seconds an epoch there")
+    parser.add_argument("--quick", action="store_true", help="one round, few images")
     args = parser.parse_args()
     if args.worker:
-        worker(args.worker, args.models[0], args.threads, args.weights)
-        return
-    installed = [f for f, module in PEERS.items() if importlib.util.find_spec(module)]
-    for framework in PEERS.keys() - installed:
-        print(f"{framework} is not installed and left out")
-    print(f"{platform.platform()}, Python {platform.python_version()}, {args.threads} threads")
-    results = {}
-    for model in args.models:
-        suited = [f for f in installed if model == "cnn" or not f.endswith("last")]
-        results[model] = compare(model, suited, args.rounds, args.threads)
-    if args.json:
-        machine = {"platform": platform.platform(), "threads": args.threads}
-        args.json.write_text(json.dumps({"machine": machine, "models": results}, indent=1))
+        serve(Bench, args.worker, args.threads)
+        return 0
+    if args.quick:
+        args.images, args.rounds = QUICK_IMAGES, 1
+    return run(args)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -7,6 +7,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.kernels import cache
+
 P = ParamSpec("P")
 R = TypeVar("R")
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -16,6 +18,11 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 Number = np.floating[Any]
 
 config: Any = numba.config  # what the variables NUMBA_... say
+
+# A CPU named by NUMBA_CPU_NAME has what LLVM knows that it has. numba would add what the machine at
+# hand has, and the code would not run on the one that is meant.
+if config.CPU_NAME is not None and config.CPU_FEATURES is None:
+    config.CPU_FEATURES = ""
 
 # Sums may be taken in another order, and x + 0 may be x: so loops with a sum can be vectorized.
 # Left out are "nnan" and "ninf", under which the compiler may drop every check for NaN.
@@ -38,17 +45,11 @@ def jit(fastmath: frozenset[str] = frozenset()) -> Callable[[Callable[P, R]], Ca
 
 
 def cached(decorator: Any, *arguments: Any, **options: Any) -> Callable[[Any], Any]:
-    """``decorator(*arguments, cache=True, **options)``.
-
-    Where no folder can be written, numba refuses to keep a cache; then everything is compiled
-    anew in each process, which takes longer and is no reason to fail.
-    """
+    """``decorator(*arguments, **options)``, with a cache on disk where there is a folder for it."""
 
     def decorate(function: Any) -> Any:
-        try:
-            return decorator(*arguments, cache=True, **options)(function)
-        except RuntimeError:
-            return decorator(*arguments, **options)(function)
+        with cache.in_folder() as option:
+            return decorator(*arguments, **option, **options)(function)
 
     return decorate
 

@@ -6,16 +6,18 @@ in any order, and calls ``share(pool, count, task, arguments)``. It makes for
     for number in range(count):
         task(number, *arguments)
 
-where any thread that is free takes the next number. Which thread does what is a matter of luck,
-so a task writes to what no other task touches, and the results have the same bits for any number
-of threads.
+where each thread has a share of the numbers, of two threads the first or the second half, and
+takes what others have left when it is done with its own. So the same thread mostly works on the
+same part of the arrays, which it then finds in its cache. But nobody can rely on it: a task writes
+to what no other task touches, and the results have the same bits for any number of threads.
 
-How it works. The `_Pool` is a few integers in memory that all threads look at (`_TICKET` and so
-on). The caller writes down the task, then a new generation and the first number in `_TICKET`. The
-workers see the generation change and take numbers, one at a time, as the caller does too. Who
-finishes last of all lets the caller go on. A worker that has nothing to do looks for a new
-generation for some microseconds, in which the next kernel most likely comes, and then sleeps on a
-lock of Python's, which (unlike Python's objects) works without the interpreter lock.
+How it works. A pool is a few integers in memory that all threads look at (`_GENERATION` and so
+on). The caller writes down the task, for each thread a ticket with the first number of its share,
+and then a new generation. The workers see the generation change and take numbers from the tickets,
+one at a time, as the caller does too. Who finishes last of all lets the caller go on. A worker
+that has nothing to do looks for a new generation for some microseconds, in which the next kernel
+most likely comes, and then sleeps on a lock of Python's, which (unlike Python's objects) works
+without the interpreter lock.
 
 Nobody waits for a worker that does not come: if another program has its core, the caller does the
 tasks alone. So a busy machine costs what the other program takes and no more. A caller that
@@ -43,18 +45,17 @@ from tinynet.kernels.vectors import intrinsic
 
 # Where in a pool's memory each integer is, in bytes. Those that different threads write to lie in
 # different cache lines.
-_TICKET = 0  # the generation, and below it, in 32 bits, the number of the next task
-_ENTRY, _ARGUMENTS, _COUNT, _THREADS = 128, 136, 144, 152  # what a generation is about
+_GENERATION = 0
+_ENTRY, _ARGUMENTS, _COUNT, _SHARES = 128, 136, 144, 152  # what a generation is about
+_ACQUIRE, _RELEASE = 160, 168  # where in the process the two functions for locks are
 _DONE = 256  # tasks that are finished
 _FAILED = 384  # tasks that ended in an error
 _BUSY = 512  # whether some caller has the pool
-_CALLER = 640  # a sleeper, as is each worker
-_WORKERS = 768
-_SLEEPER_BYTES = 128
-_ACQUIRE, _RELEASE = 160, 168  # where in the process the two functions for locks are
-
-# A sleeper is two integers: whether it sleeps, and its lock.
-_ASLEEP, _LOCK = 0, 8
+_THREADS = 640  # how many shares to make
+_MEMBERS = 768  # the caller's integers, and each worker's:
+_ASLEEP, _LOCK = 0, 8  # whether it sleeps, and on which lock
+_TICKET = 128  # the generation, and below it, in 32 bits, the next number of its share
+_MEMBER_BYTES = 256
 
 _NUMBER = (1 << 32) - 1
 _STOP = -1  # a count of tasks that ends the workers
@@ -66,93 +67,109 @@ _LOOKS = 4000
 
 
 @jit()
-def _sleep(pool: int, sleeper: int, word: int, value: int) -> None:
+def _member(pool: int, thread: int) -> int:
+    return pool + _MEMBERS + thread * _MEMBER_BYTES
+
+
+@jit()
+def _sleep(pool: int, member: int, word: int, value: int) -> None:
     """Sleep until `_wake`, unless the integer at ``word`` is no longer ``value``."""
-    atomics.store(sleeper + _ASLEEP, 1)
+    atomics.store(member + _ASLEEP, 1)
     # Looked at only now: a waker that came earlier has changed the word before it found nobody
     # asleep. One that comes later finds the sleeper, and opens the lock.
-    if atomics.load(word) != value and atomics.replace(sleeper + _ASLEEP, 1, 0):
+    if atomics.load(word) != value and atomics.replace(member + _ASLEEP, 1, 0):
         return
-    atomics.call(atomics.load(pool + _ACQUIRE), atomics.load(sleeper + _LOCK), 1)
+    atomics.call(atomics.load(pool + _ACQUIRE), atomics.load(member + _LOCK), 1)
 
 
 @jit()
-def _wake(pool: int, sleeper: int) -> None:
-    if atomics.load(sleeper + _ASLEEP) and atomics.replace(sleeper + _ASLEEP, 1, 0):
-        atomics.call(atomics.load(pool + _RELEASE), atomics.load(sleeper + _LOCK), 0)
+def _wake(pool: int, member: int) -> None:
+    if atomics.load(member + _ASLEEP) and atomics.replace(member + _ASLEEP, 1, 0):
+        atomics.call(atomics.load(pool + _RELEASE), atomics.load(member + _LOCK), 0)
 
 
 @jit()
-def _take_tasks(pool: int, generation: int) -> None:
-    """Do tasks of this generation as long as there are any."""
-    while True:
-        ticket = atomics.load(pool + _TICKET)
-        count = atomics.load(pool + _COUNT)
-        if ticket >> 32 != generation or (ticket & _NUMBER) >= count:
-            return
-        entry, arguments = atomics.load(pool + _ENTRY), atomics.load(pool + _ARGUMENTS)
-        # If this succeeds, the number was not done before, so what was read belongs to it.
-        if atomics.replace(pool + _TICKET, ticket, ticket + 1):
-            if atomics.call(entry, arguments, ticket & _NUMBER):
-                atomics.add(pool + _FAILED, 1)
-            if atomics.add(pool + _DONE, 1) == count:
-                _wake(pool, pool + _CALLER)
+def _share_start(count: int, shares: int, share: int) -> int:
+    return count * share // shares
+
+
+@jit()
+def _take_tasks(pool: int, generation: int, thread: int) -> None:
+    """Do tasks of this generation as long as there are any, those of the own share first."""
+    count, shares = atomics.load(pool + _COUNT), atomics.load(pool + _SHARES)
+    entry, arguments = atomics.load(pool + _ENTRY), atomics.load(pool + _ARGUMENTS)
+    for i in range(shares):
+        share = (thread + i) % shares
+        ticket_at = _member(pool, share) + _TICKET
+        end = generation << 32 | _share_start(count, shares, share + 1)
+        ticket = atomics.load(ticket_at)
+        while ticket >> 32 == generation and ticket < end:
+            # If this succeeds, the number was not done before. So the generation is not over, and
+            # what was read above belongs to it.
+            if atomics.replace(ticket_at, ticket, ticket + 1):
+                if atomics.call(entry, arguments, ticket & _NUMBER):
+                    atomics.add(pool + _FAILED, 1)
+                if atomics.add(pool + _DONE, 1) == count:
+                    _wake(pool, _member(pool, 0))
+            ticket = atomics.load(ticket_at)
 
 
 @jit()
 def _work(pool: int, thread: int) -> None:
     """What a worker does, all its life."""
-    sleeper = pool + _WORKERS + thread * _SLEEPER_BYTES
-    generation = 0
+    done = looks = 0
     while True:
-        looks = 0
-        ticket = atomics.load(pool + _TICKET)
-        while ticket >> 32 == generation:
+        generation = atomics.load(pool + _GENERATION)
+        if generation == done:
             looks += 1
             if looks > _LOOKS:
-                _sleep(pool, sleeper, pool + _TICKET, ticket)
+                _sleep(pool, _member(pool, thread), pool + _GENERATION, generation)
                 looks = 0
             atomics.pause()
-            ticket = atomics.load(pool + _TICKET)
-        generation = ticket >> 32
+            continue
+        done, looks = generation, 0
         if atomics.load(pool + _COUNT) == _STOP:
             return
-        if thread < atomics.load(pool + _THREADS):
-            _take_tasks(pool, generation)
+        if thread < atomics.load(pool + _SHARES):
+            _take_tasks(pool, generation, thread)
 
 
 @jit()
-def _start(pool: int, entry: int, arguments: int, count: int, threads: int) -> int:
+def _start(pool: int, entry: int, arguments: int, count: int, shares: int) -> int:
     """Begin a new generation and wake the workers that it needs; returns the generation."""
     atomics.store(pool + _ENTRY, entry)
     atomics.store(pool + _ARGUMENTS, arguments)
     atomics.store(pool + _COUNT, count)
+    atomics.store(pool + _SHARES, shares)
     atomics.store(pool + _DONE, 0)
-    generation = (atomics.load(pool + _TICKET) >> 32) + 1
-    atomics.store(pool + _TICKET, generation << 32)
-    for thread in range(1, threads):
-        _wake(pool, pool + _WORKERS + thread * _SLEEPER_BYTES)
+    generation = atomics.load(pool + _GENERATION) + 1
+    for share in range(shares):
+        first = _share_start(count, shares, share)
+        atomics.store(_member(pool, share) + _TICKET, generation << 32 | first)
+    atomics.store(pool + _GENERATION, generation)
+    for thread in range(1, shares):
+        _wake(pool, _member(pool, thread))
     return generation
 
 
 @jit()
 def _run(pool: int, entry: int, arguments: int, count: int) -> int:
     """All tasks, by this thread and those of the pool; returns how many failed."""
-    if pool == 0 or count == 1 or not atomics.replace(pool + _BUSY, 0, 1):
+    if pool == 0 or count < 2 or not atomics.replace(pool + _BUSY, 0, 1):
         failed = 0
         for number in range(count):
             failed += atomics.call(entry, arguments, number)
         return failed
     atomics.store(pool + _FAILED, 0)
-    threads = min(count, atomics.load(pool + _THREADS))
-    generation = _start(pool, entry, arguments, count, threads)
-    _take_tasks(pool, generation)
+    shares = min(count, atomics.load(pool + _THREADS))
+    generation = _start(pool, entry, arguments, count, shares)
+    _take_tasks(pool, generation, 0)
     looks = 0
     done = atomics.load(pool + _DONE)
     while done < count:
         looks += 1
         if looks > _LOOKS:
-            _sleep(pool, pool + _CALLER, pool + _DONE, done)
+            _sleep(pool, _member(pool, 0), pool + _DONE, done)
         atomics.pause()
         done = atomics.load(pool + _DONE)
     failed = atomics.load(pool + _FAILED)
@@ -220,9 +237,9 @@ class _Pool:
     """The memory that the threads look at, the locks they sleep on, and the workers."""
 
     def __init__(self) -> None:
-        size = _WORKERS + _MOST_THREADS * _SLEEPER_BYTES
-        memory = np.zeros((size + _SLEEPER_BYTES) // 8, np.int64)
-        start = -memory.ctypes.data % _SLEEPER_BYTES  # of the first whole cache line
+        size = _MEMBERS + _MOST_THREADS * _MEMBER_BYTES
+        memory = np.zeros((size + _MEMBER_BYTES) // 8, np.int64)
+        start = -memory.ctypes.data % _MEMBER_BYTES  # of the first whole cache line
         self._words = memory[start // 8 :]
         self.address: int = self._words.ctypes.data
         self._workers: list[threading.Thread] = []
@@ -232,22 +249,22 @@ class _Pool:
             (_RELEASE, ctypes.pythonapi.PyThread_release_lock),
         ):
             self._words[at // 8] = ctypes.cast(function, ctypes.c_void_p).value
-        self._make_sleeper(_CALLER)
+        self._make_lock(0)
 
-    def _make_sleeper(self, at: int) -> None:
+    def _make_lock(self, thread: int) -> None:
         allocate = ctypes.PYFUNCTYPE(ctypes.c_void_p)(("PyThread_allocate_lock", ctypes.pythonapi))
         acquire = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)(
             ("PyThread_acquire_lock", ctypes.pythonapi)
         )
         lock = allocate()
         acquire(lock, 1)  # who acquires it again sleeps
-        self._words[(at + _LOCK) // 8] = lock
+        self._words[(_MEMBERS + thread * _MEMBER_BYTES + _LOCK) // 8] = lock
 
     def use(self, threads: int) -> None:
         """Have this many threads, the caller's among them."""
         with self._starting:
             for thread in range(len(self._workers) + 1, threads):
-                self._make_sleeper(_WORKERS + thread * _SLEEPER_BYTES)
+                self._make_lock(thread)
                 worker = threading.Thread(
                     target=_work, args=(self.address, thread), name=f"tinynet {thread}", daemon=True
                 )

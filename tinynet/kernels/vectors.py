@@ -33,30 +33,53 @@ class Registers(NamedTuple):
 
 
 def _registers() -> Registers:
-    """Read what numba compiles for: the host, or NUMBA_CPU_FEATURES (NUMBA_CPU_NAME=generic)."""
+    """Those of the CPU that numba compiles for: this one, or what NUMBA_CPU_NAME names.
+
+    What it has is read off the code that LLVM makes for it of one multiplication and addition.
+    """
     if platform.machine().lower() in ("arm64", "aarch64"):
         return Registers(16, 12, 2, has_fma=True, has_masks=False)
-    features = _features()
-    if "avx512f" in features:
-        return Registers(64, 14, 2, has_fma=True, has_masks=True)
-    if "avx2" in features:
-        return Registers(32, 6, 2, has_fma="fma" in features, has_masks=False)
-    return Registers(16, 6, 2, has_fma="fma" in features, has_masks=False)
+    code = _example()
+    has_fma = "vfmadd" in code
+    if "zmm" in code:
+        return Registers(64, 14, 2, has_fma, has_masks=True)
+    if "ymm" in code:
+        return Registers(32, 6, 2, has_fma, has_masks=False)
+    return Registers(16, 6, 2, has_fma, has_masks=False)
 
 
-def _features() -> set[str]:
+def _example() -> str:
+    """The assembler code of a * b + c for 16 floats, as this CPU does it best."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    vector = "<16 x float>"
+    module = llvm.parse_assembly(f"""
+        define {vector} @f({vector} %a, {vector} %b, {vector} %c) {{
+            %1 = fmul contract {vector} %a, %b
+            %2 = fadd contract {vector} %1, %c
+            ret {vector} %2
+        }}""")
+    target = llvm.Target.from_triple(llvm.get_process_triple())
+    name = config.CPU_NAME or llvm.get_host_cpu_name()
+    machine = target.create_target_machine(cpu=name, features=_features(), opt=2)
+    code: str = machine.emit_assembly(module)
+    return code
+
+
+def _features() -> str:
+    """What numba tells LLVM to use beyond, or without, what the CPU's name says."""
     if config.CPU_FEATURES is not None:
-        named = config.CPU_FEATURES.split(",")
-        return {feature[1:] for feature in named if feature.startswith("+")}
+        named: str = config.CPU_FEATURES
+        return named
     try:
-        host = llvm.get_host_cpu_features()
+        features = llvm.get_host_cpu_features()
     except RuntimeError:  # LLVM does not know this machine
-        return set()
-    return {
-        feature
-        for feature, present in host.items()
-        if present and (config.ENABLE_AVX or not feature.startswith("avx"))
-    }
+        return ""
+    for feature in features:
+        if feature.startswith("avx") and not config.ENABLE_AVX:
+            features[feature] = False
+    flat: str = features.flatten()
+    return flat
 
 
 REGISTERS = _registers()

@@ -1,0 +1,115 @@
+"""Where compiled kernels are kept, and the line that says that they are being compiled.
+
+numba can keep what it has compiled in a folder. It notices that a function's own file has changed,
+but not that a file which that one imports has, and it reads the folder by pickle, so that whoever
+can write to it can run code. So tinynet's folder is named after the text of all kernels, and is
+used only where nobody but the user can write to it. numba itself keeps different CPUs apart.
+
+The folder is in the user's cache folder, or in ``TINYNET_CACHE`` where that is set. A folder that
+cannot be used costs time in each process, and nothing else.
+"""
+
+import hashlib
+import os
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+import platformdirs
+from numba.core import event
+
+config: Any = numba.config  # what the variables NUMBA_... say
+
+
+def _folder() -> Path | None:
+    """The folder for these kernels, made where it is not there; None where it cannot be used."""
+    base = os.environ.get("TINYNET_CACHE")
+    root = Path(base) if base else platformdirs.user_cache_path("tinynet")
+    folder = root / f"kernels-{_fingerprint()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if _is_private(folder) and os.access(folder, os.W_OK | os.X_OK):
+            return folder.absolute()
+    except OSError:
+        pass
+    return None
+
+
+def _fingerprint() -> str:
+    """A number for all that the compiled code follows from, the CPU excepted."""
+    options = config.BOUNDSCHECK, config.OPT
+    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {options}".encode())
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _is_private(folder: Path) -> bool:
+    """Whether only this user can write to it, as far as the operating system can tell."""
+    if not hasattr(os, "getuid"):
+        return True
+    status = folder.stat()
+    return status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+FOLDER = _folder()
+
+
+@contextmanager
+def in_folder() -> Iterator[dict[str, bool]]:
+    """Options for a decorator of numba's, which within the block keeps its cache in FOLDER."""
+    if FOLDER is None:
+        yield {}
+        return
+    previous = config.CACHE_DIR
+    config.CACHE_DIR = str(FOLDER)
+    try:
+        yield {"cache": True}
+    finally:
+        config.CACHE_DIR = previous
+
+
+# --- saying so -----------------------------------------------------------------------------------
+
+
+class _Notice(event.Listener):
+    """Says once that kernels are being compiled, as soon as that has taken a second."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+        self._started = 0.0
+        self._depth = 0
+        self._said = False
+
+    def on_start(self, event: Any) -> None:
+        """A function begins to be compiled, maybe as part of another."""
+        if self._depth == 0:
+            self._started = time.perf_counter()
+        self._depth += 1
+        self._say_if_long()
+
+    def on_end(self, event: Any) -> None:
+        """It is compiled."""
+        self._say_if_long()
+        self._depth -= 1
+        if self._depth == 0:
+            self._seconds += time.perf_counter() - self._started
+
+    def _say_if_long(self) -> None:
+        if not self._said and self._seconds + time.perf_counter() - self._started > 1:
+            self._said = True
+            where = f"they are kept in {FOLDER}" if FOLDER else "there is no folder to keep them in"
+            print(
+                f"tinynet: compiling kernels for this machine, which takes some seconds; {where}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+event.register("numba:compile", _Notice())

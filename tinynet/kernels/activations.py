@@ -7,9 +7,24 @@ one row, before the next. They work on arrays of one dimension or on (rows, colu
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.kernels.bias import add_bias_to_rows, bias_gradient
 from tinynet.kernels.jit import REORDER, Number, jit, plain, rows
-from tinynet.kernels.memory import copy, empty
+from tinynet.kernels.memory import empty
 from tinynet.kernels.reference import Array, Labels
+from tinynet.kernels.threads import block_slice, blocks, pool_for, share
+
+# What one entry takes, in multiply-adds: mostly memory, or a function such as exp.
+_OPERATIONS = 4
+_SLOW_OPERATIONS = 400
+
+
+def _pool(x: Array) -> int:
+    return pool_for(_OPERATIONS * x.size)
+
+
+def _slow_pool(x: Array) -> int:
+    return pool_for(_SLOW_OPERATIONS * x.size)
+
 
 # --- entry by entry ------------------------------------------------------------------------------
 
@@ -17,12 +32,19 @@ from tinynet.kernels.reference import Array, Labels
 def relu(x: Array) -> Array:
     """``y = max(x, 0)``; NaN stays NaN."""
     y = empty(x.shape, x.dtype)
-    _relu(plain(x).reshape(-1), y.reshape(-1))
+    _relu(_pool(y), plain(x).reshape(-1), y.reshape(-1))
     return y
 
 
 @jit()
-def _relu(x: Array, y: Array) -> None:
+def _relu(pool: int, x: Array, y: Array) -> None:
+    share(pool, blocks(x), _relu_block, (x, y))
+
+
+@jit()
+def _relu_block(block: int, x: Array, y: Array) -> None:
+    part = block_slice(block)
+    x, y = x[part], y[part]
     zero = x.dtype.type(0)
     for i in range(len(x)):
         y[i] = zero if x[i] < zero else x[i]
@@ -31,12 +53,19 @@ def _relu(x: Array, y: Array) -> None:
 def relu_gradient(dy: Array, y: Array) -> Array:
     """``dx = dy where y > 0, else 0``."""
     dx = empty(dy.shape, dy.dtype)
-    _relu_gradient(plain(dy).reshape(-1), plain(y).reshape(-1), dx.reshape(-1))
+    _relu_gradient(_pool(dx), plain(dy).reshape(-1), plain(y).reshape(-1), dx.reshape(-1))
     return dx
 
 
 @jit()
-def _relu_gradient(dy: Array, y: Array, dx: Array) -> None:
+def _relu_gradient(pool: int, dy: Array, y: Array, dx: Array) -> None:
+    share(pool, blocks(dy), _relu_gradient_block, (dy, y, dx))
+
+
+@jit()
+def _relu_gradient_block(block: int, dy: Array, y: Array, dx: Array) -> None:
+    part = block_slice(block)
+    dy, y, dx = dy[part], y[part], dx[part]
     zero = dy.dtype.type(0)
     for i in range(len(dy)):
         dx[i] = dy[i] if y[i] > zero else zero
@@ -46,7 +75,7 @@ def leaky_relu(x: Array, negative_slope: float) -> Array:
     """``y = x where x > 0, else negative_slope * x``."""
     y = empty(x.shape, x.dtype)
     flat = plain(x).reshape(-1)
-    _leaky_relu(flat, flat, x.dtype.type(negative_slope), y.reshape(-1))
+    _leaky_relu(_pool(y), flat, flat, x.dtype.type(negative_slope), y.reshape(-1))
     return y
 
 
@@ -54,13 +83,20 @@ def leaky_relu_gradient(dy: Array, y: Array, negative_slope: float) -> Array:
     """``dx = dy where y > 0, else negative_slope * dy``."""
     dx = empty(dy.shape, dy.dtype)
     slope = dy.dtype.type(negative_slope)
-    _leaky_relu(plain(dy).reshape(-1), plain(y).reshape(-1), slope, dx.reshape(-1))
+    _leaky_relu(_pool(dx), plain(dy).reshape(-1), plain(y).reshape(-1), slope, dx.reshape(-1))
     return dx
 
 
 @jit()
-def _leaky_relu(x: Array, sign: Array, slope: Number, y: Array) -> None:
+def _leaky_relu(pool: int, x: Array, sign: Array, slope: Number, y: Array) -> None:
     """y = x where sign > 0, else slope * x."""
+    share(pool, blocks(x), _leaky_relu_block, (x, sign, slope, y))
+
+
+@jit()
+def _leaky_relu_block(block: int, x: Array, sign: Array, slope: Number, y: Array) -> None:
+    part = block_slice(block)
+    x, sign, y = x[part], sign[part], y[part]
     zero = x.dtype.type(0)
     for i in range(len(x)):
         y[i] = x[i] if sign[i] > zero else slope * x[i]
@@ -69,12 +105,19 @@ def _leaky_relu(x: Array, sign: Array, slope: Number, y: Array) -> None:
 def sigmoid(x: Array) -> Array:
     """``y = 1 / (1 + exp(-x))``."""
     y = empty(x.shape, x.dtype)
-    _sigmoid(plain(x).reshape(-1), y.reshape(-1))
+    _sigmoid(_slow_pool(y), plain(x).reshape(-1), y.reshape(-1))
     return y
 
 
 @jit()
-def _sigmoid(x: Array, y: Array) -> None:
+def _sigmoid(pool: int, x: Array, y: Array) -> None:
+    share(pool, blocks(x), _sigmoid_block, (x, y))
+
+
+@jit()
+def _sigmoid_block(block: int, x: Array, y: Array) -> None:
+    part = block_slice(block)
+    x, y = x[part], y[part]
     zero, one = x.dtype.type(0), x.dtype.type(1)
     for i in range(len(x)):
         z = np.exp(-abs(x[i]))  # never overflows
@@ -84,12 +127,19 @@ def _sigmoid(x: Array, y: Array) -> None:
 def sigmoid_gradient(dy: Array, y: Array) -> Array:
     """``dx = dy * y * (1 - y)``."""
     dx = empty(dy.shape, dy.dtype)
-    _sigmoid_gradient(plain(dy).reshape(-1), plain(y).reshape(-1), dx.reshape(-1))
+    _sigmoid_gradient(_pool(dx), plain(dy).reshape(-1), plain(y).reshape(-1), dx.reshape(-1))
     return dx
 
 
 @jit()
-def _sigmoid_gradient(dy: Array, y: Array, dx: Array) -> None:
+def _sigmoid_gradient(pool: int, dy: Array, y: Array, dx: Array) -> None:
+    share(pool, blocks(dy), _sigmoid_gradient_block, (dy, y, dx))
+
+
+@jit()
+def _sigmoid_gradient_block(block: int, dy: Array, y: Array, dx: Array) -> None:
+    part = block_slice(block)
+    dy, y, dx = dy[part], y[part], dx[part]
     one = dy.dtype.type(1)
     for i in range(len(dy)):
         dx[i] = dy[i] * y[i] * (one - y[i])
@@ -98,12 +148,19 @@ def _sigmoid_gradient(dy: Array, y: Array, dx: Array) -> None:
 def tanh(x: Array) -> Array:
     """``y = tanh(x)``."""
     y = empty(x.shape, x.dtype)
-    _tanh(plain(x).reshape(-1), y.reshape(-1))
+    _tanh(_slow_pool(y), plain(x).reshape(-1), y.reshape(-1))
     return y
 
 
 @jit()
-def _tanh(x: Array, y: Array) -> None:
+def _tanh(pool: int, x: Array, y: Array) -> None:
+    share(pool, blocks(x), _tanh_block, (x, y))
+
+
+@jit()
+def _tanh_block(block: int, x: Array, y: Array) -> None:
+    part = block_slice(block)
+    x, y = x[part], y[part]
     for i in range(len(x)):
         y[i] = np.tanh(x[i])
 
@@ -111,12 +168,19 @@ def _tanh(x: Array, y: Array) -> None:
 def tanh_gradient(dy: Array, y: Array) -> Array:
     """``dx = dy * (1 - y**2)``."""
     dx = empty(dy.shape, dy.dtype)
-    _tanh_gradient(plain(dy).reshape(-1), plain(y).reshape(-1), dx.reshape(-1))
+    _tanh_gradient(_pool(dx), plain(dy).reshape(-1), plain(y).reshape(-1), dx.reshape(-1))
     return dx
 
 
 @jit()
-def _tanh_gradient(dy: Array, y: Array, dx: Array) -> None:
+def _tanh_gradient(pool: int, dy: Array, y: Array, dx: Array) -> None:
+    share(pool, blocks(dy), _tanh_gradient_block, (dy, y, dx))
+
+
+@jit()
+def _tanh_gradient_block(block: int, dy: Array, y: Array, dx: Array) -> None:
+    part = block_slice(block)
+    dy, y, dx = dy[part], y[part], dx[part]
     one = dy.dtype.type(1)
     for i in range(len(dy)):
         dx[i] = dy[i] * (one - y[i] * y[i])
@@ -220,17 +284,21 @@ def bias_activation(
     y = out if out is not None and usable else empty(x.shape, x.dtype)
     if y is not x:
         y[...] = x
-    if bias is None:
-        bias = np.zeros(x.shape[-1], x.dtype)
-    if activation == "relu":
-        _add_bias_relu(rows(y), plain(bias))
-    else:
-        _add_bias(rows(y), plain(bias))
-        _activate(y, activation, negative_slope)
+    finish(y, bias, activation, negative_slope)
     if out is None or y is out:
         return y
     out[...] = y
     return out
+
+
+def finish(y: Array, bias: Array | None, activation: str, negative_slope: float) -> None:
+    """y = activation(y + bias), in place."""
+    if bias is not None:
+        add_bias_to_rows(rows(y), plain(bias), activation == "relu")
+    elif activation == "relu":
+        flat = y.reshape(-1)
+        _relu(_pool(y), flat, flat)
+    _activate(y, activation, negative_slope)
 
 
 def _activate(y: Array, activation: str, negative_slope: float) -> None:
@@ -238,29 +306,13 @@ def _activate(y: Array, activation: str, negative_slope: float) -> None:
     flat = y.reshape(-1)
     match activation:
         case "leaky_relu":
-            _leaky_relu(flat, flat, y.dtype.type(negative_slope), flat)
+            _leaky_relu(_pool(y), flat, flat, y.dtype.type(negative_slope), flat)
         case "sigmoid":
-            _sigmoid(flat, flat)
+            _sigmoid(_slow_pool(y), flat, flat)
         case "tanh":
-            _tanh(flat, flat)
+            _tanh(_slow_pool(y), flat, flat)
         case "softmax":
             _softmax(rows(y), rows(y))
-
-
-@jit()
-def _add_bias(y: Array, bias: Array) -> None:
-    for i in range(y.shape[0]):
-        for j in range(y.shape[1]):
-            y[i, j] += bias[j]
-
-
-@jit()
-def _add_bias_relu(y: Array, bias: Array) -> None:
-    zero = y.dtype.type(0)
-    for i in range(y.shape[0]):
-        for j in range(y.shape[1]):
-            z = y[i, j] + bias[j]
-            y[i, j] = zero if z < zero else z
 
 
 def bias_activation_gradient(
@@ -268,11 +320,6 @@ def bias_activation_gradient(
 ) -> tuple[Array, Array]:
     """``dx = dy * activation'(x + bias)`` and ``d_bias = dx`` summed over all axes but the last."""
     match activation:
-        case "relu":
-            dx = empty(dy.shape, dy.dtype)
-            d_bias = np.zeros(dy.shape[-1], dy.dtype)
-            _relu_bias_gradient(rows(dy), rows(y), rows(dx), d_bias)
-            return dx, d_bias
         case "leaky_relu":
             dx = leaky_relu_gradient(dy, y, negative_slope)
         case "sigmoid":
@@ -282,30 +329,9 @@ def bias_activation_gradient(
         case "softmax":
             dx = softmax_gradient(dy, y)
         case _:
-            dx = copy(dy)
-    d_bias = np.zeros(dy.shape[-1], dy.dtype)
-    _column_sums(rows(dx), d_bias)
-    return dx, d_bias
-
-
-@jit()
-def _relu_bias_gradient(dy: Array, y: Array, dx: Array, d_bias: Array) -> None:
-    zero = dy.dtype.type(0)
-    for i in range(dy.shape[0]):
-        for j in range(dy.shape[1]):
-            # Read in any case: what is read on a condition only becomes a branch, and one that
-            # the CPU cannot foresee.
-            d = dy[i, j]
-            d = d if y[i, j] > zero else zero
-            dx[i, j] = d
-            d_bias[j] += d
-
-
-@jit()
-def _column_sums(x: Array, sums: Array) -> None:
-    for i in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            sums[j] += x[i, j]
+            dx = plain(dy)
+    dx, d_bias = bias_gradient(rows(dx), rows(y), activation == "relu")
+    return dx.reshape(dy.shape), d_bias
 
 
 # --- softmax and cross-entropy together ----------------------------------------------------------

@@ -22,16 +22,21 @@ from tinynet.kernels.products import Plan, Strip, multiply, plan, strip
 from tinynet.kernels.reference import Array
 from tinynet.kernels.threads import pool_for, share
 from tinynet.kernels.tile import MAX_ROWS, panel_width, tile_rows
+from tinynet.kernels.transpose import transpose
 
 _STRIP_TILES = 8
 _STRIP_ROWS = _STRIP_TILES * MAX_ROWS
 
+# Strips become lower than that until there are so many, for threads to share them out evenly.
+_LEAST_STRIPS = 8
+
+# A matrix B of this size stays in a first-level cache, so that all of its columns can be used for
+# some rows of A before the next ones.
+_SMALL_BYTES = 40_000
+
 # From here on, copying pays: B is larger than a second-level cache, and A has rows enough.
 _LARGE_BYTES = 2_000_000
 _LARGE_ROWS = 128
-
-# Rows that lie a power of two apart compete for the same few places in the cache.
-_GAP = 16
 
 # So many of k at once: a panel of B of this height fits a first-level cache.
 _BLOCK = 192
@@ -89,7 +94,7 @@ def _fill(a: Array, b: Array, transpose_a: bool, transpose_b: bool, c: Array) ->
         # With few rows, C.T = op(b).T @ op(a).T has less to transpose: a and c instead of b.
         c_transposed = empty((n, m), c.dtype)
         multiply(b, a if transpose_a else _transposed(a), c_transposed, _plan(n, k, m, False, size))
-        _transpose(c_transposed, c)
+        transpose(c_transposed, c)
 
 
 @lru_cache(maxsize=256)
@@ -97,32 +102,26 @@ def _plan(m: int, k: int, n: int, transpose_a: bool, itemsize: int) -> Plan:
     """For a in C order, or its transpose, and b (k, n)."""
     a_row, a_inner = (1, m) if transpose_a else (k, 1)
     width = panel_width(itemsize)
+    height = _STRIP_ROWS
+    while height > MAX_ROWS and -(-n // width) * -(-m // height) < _LEAST_STRIPS:
+        height = -(-min(height, m) // 2)
+    places = [(row, column) for column in range(0, n, width) for row in range(0, m, height)]
+    if k * n * itemsize <= _SMALL_BYTES:
+        places.sort()
     return plan([
         strip(
             a_at=row * a_row, a_row=a_row, a_outer=0, a_inner=a_inner,
             b_at=column, b_outer=0, b_inner=n, c_at=row * n + column, c_row=n,
-            rows=min(_STRIP_ROWS, m - row), columns=min(width, n - column), outer=1, inner=k,
+            rows=min(height, m - row), columns=min(width, n - column), outer=1, inner=k,
         )
-        for column in range(0, n, width)
-        for row in range(0, m, _STRIP_ROWS)
+        for row, column in places
     ])  # fmt: skip
 
 
 def _transposed(x: Array) -> Array:
     y = empty(x.shape[::-1], x.dtype)
-    _transpose(x, y)
+    transpose(x, y)
     return y
-
-
-@jit()
-def _transpose(x: Array, y: Array) -> None:
-    """y = x.T, block by block, so that what was read and written last is still in the cache."""
-    block = 16
-    for i in range(0, x.shape[0], block):
-        for j in range(0, x.shape[1], block):
-            for jj in range(j, min(j + block, x.shape[1])):
-                for ii in range(i, min(i + block, x.shape[0])):
-                    y[jj, ii] = x[ii, jj]
 
 
 # --- large matrices ------------------------------------------------------------------------------

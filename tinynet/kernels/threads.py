@@ -381,3 +381,24 @@ def _share_in_python(pool: int, count: int, task: Any, arguments: tuple[Any, ...
 
 share: Any = _share_in_python if config.DISABLE_JIT else _compiled_share
 """``share(pool, count, task, arguments)`` does the tasks, as the head of this file says."""
+
+
+# --- one pass over long arrays -------------------------------------------------------------------
+
+_BLOCK = 4096
+
+
+@jit()
+def blocks(x: Any) -> int:
+    """How many blocks an array of one dimension is cut into."""
+    return -(-len(x) // _BLOCK)
+
+
+@jit()
+def block_slice(block: int) -> slice:
+    """Which entries a block has.
+
+    A loop over a slice, from 0, is vectorized; one over the whole array, from one index to
+    another, is not.
+    """
+    return slice(block * _BLOCK, (block + 1) * _BLOCK)

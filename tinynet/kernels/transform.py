@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 
 from tinynet.kernels.vectors import (
     REGISTERS,
+    array_data,
+    channel_loops,
     intrinsic,
     load_vector,
     multiply_add,
@@ -49,25 +51,22 @@ def both_sides(matrix: Matrix, add: bool = False) -> Any:
         signature = types.void(x, x_place, y, y_place, types.intp)
 
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
-            x, x_place, y, y_place, channels = values
-            number = context.get_data_type(signature.args[0].dtype)
-            lanes = REGISTERS.vector_bytes * 8 // signature.args[0].dtype.bitwidth
-            nowhere = cgutils.alloca_once(builder, ir.VectorType(number, lanes))
-            zeros = ir.Constant(ir.VectorType(number, lanes), [0.0] * lanes)
+            x_place, y_place, channels = values[1], values[3], values[4]
+            dtype = signature.args[0].dtype
+            lanes = REGISTERS.vector_bytes * 8 // dtype.bitwidth
+            wide = ir.VectorType(context.get_data_type(dtype), lanes)
+            nowhere = cgutils.alloca_once_value(builder, ir.Constant(wide, [0.0] * lanes))
 
-            def tile(kind: Any, array: ir.Value, place: ir.Value, size: int) -> _Tile:
-                data = context.make_array(kind)(context, builder, array).data
+            def tile(position: int, place: ir.Value, size: int) -> _Tile:
+                data = array_data(context, builder, signature, values, position)
                 at, row, column, *limits = cgutils.unpack_tuple(builder, place)
-                return _Tile(builder.gep(data, [at]), row, column,
-                             _exist(builder, *limits, size), nowhere)  # fmt: skip
+                exists = _exist(builder, *limits, size)
+                return _Tile(builder.gep(data, [at]), row, column, exists, nowhere)
 
-            builder.store(zeros, nowhere)
-            source = tile(signature.args[0], x, x_place, matrix.shape[1])
-            target = tile(signature.args[2], y, y_place, matrix.shape[0])
-            done = channels.type(0)
-            for width in (lanes, 1):  # full vectors, then what is left, one by one
-                done = _emit_loop(builder, matrix, add, source, target, done, channels,
-                                  ir.VectorType(number, width))  # fmt: skip
+            source = tile(0, x_place, matrix.shape[1])
+            target = tile(2, y_place, matrix.shape[0])
+            for vector, channel in channel_loops(context, builder, dtype, channels):
+                _emit(builder, matrix, add, source, target, channel, vector)
             return context.get_dummy_value()
 
         return signature, generate
@@ -116,20 +115,12 @@ def _exist(
     return [[builder.and_(row, column) for column in columns] for row in rows]
 
 
-def _emit_loop(
+def _emit(
     builder: ir.IRBuilder, matrix: Matrix, add: bool, source: _Tile, target: _Tile,
-    first: ir.Value, channels: ir.Value, vector: ir.VectorType,
-) -> ir.Value:  # fmt: skip
-    """The loop over vectors of channels, from the first as long as they are full: the next one."""
-    index = channels.type
-    entry = builder.block
-    head, body, end = (builder.append_basic_block(f"channels.{n}") for n in ("head", "body", "end"))
-    builder.branch(head)
-    builder.position_at_end(head)
-    channel = builder.phi(index)
-    channel.add_incoming(first, entry)
-    following = builder.add(channel, index(vector.count))
-    builder.cbranch(builder.icmp_signed("<=", following, channels), body, end)
+    channel: ir.Value, vector: ir.VectorType,
+) -> None:  # fmt: skip
+    """The map for one vector of channels."""
+    index = channel.type
 
     def pixel(tile: _Tile, i: int, j: int) -> ir.Value:
         offset = builder.add(builder.mul(tile.row, index(i)), builder.mul(tile.column, index(j)))
@@ -137,7 +128,6 @@ def _emit_loop(
         nowhere = builder.bitcast(tile.nowhere, pointer.type)
         return builder.select(tile.exists[i][j], pointer, nowhere)
 
-    builder.position_at_end(body)
     rows, columns = matrix.shape
     along_rows = [
         _emit_map(
@@ -154,10 +144,6 @@ def _emit_loop(
                 value = builder.fadd(load_vector(builder, vector, place, None), value)
             with builder.if_then(target.exists[p][q], likely=True):
                 store_vector(builder, value, place, None)
-    channel.add_incoming(following, builder.block)
-    builder.branch(head)
-    builder.position_at_end(end)
-    return channel
 
 
 def _emit_map(builder: ir.IRBuilder, matrix: Matrix, x: list[ir.Value]) -> list[ir.Value]:

@@ -1,7 +1,6 @@
 """Optimizer updates: one pass over the parameters and their slots, in place.
 
-A pass is cut into blocks, which threads share out. The loop over a block goes over a slice from
-0, which is vectorized; one over the whole array, from one index to another, is not.
+A pass is cut into blocks, which threads share out.
 """
 
 import numpy as np
@@ -9,23 +8,11 @@ import numpy as np
 from tinynet.kernels import reference
 from tinynet.kernels.jit import Number, jit, plain
 from tinynet.kernels.reference import Array
-from tinynet.kernels.threads import pool_for, share
-
-_BLOCK = 4096
+from tinynet.kernels.threads import block_slice, blocks, pool_for, share
 
 # What one entry takes, in multiply-adds: mostly memory; or a square root and a division.
 _SGD_OPERATIONS = 6
 _ADAM_OPERATIONS = 40
-
-
-@jit()
-def _blocks(param: Array) -> int:
-    return -(-len(param) // _BLOCK)
-
-
-@jit()
-def _part(block: int) -> slice:
-    return slice(block * _BLOCK, (block + 1) * _BLOCK)
 
 
 def sgd_update(
@@ -57,12 +44,12 @@ def _in_place(*arrays: Array | None) -> bool:
 
 @jit()
 def _sgd(pool: int, param: Array, grad: Array, learning_rate: Number) -> None:
-    share(pool, _blocks(param), _sgd_block, (param, grad, learning_rate))
+    share(pool, blocks(param), _sgd_block, (param, grad, learning_rate))
 
 
 @jit()
 def _sgd_block(block: int, param: Array, grad: Array, learning_rate: Number) -> None:
-    part = _part(block)
+    part = block_slice(block)
     p, g = param[part], grad[part]
     for i in range(len(p)):
         p[i] -= learning_rate * g[i]
@@ -74,7 +61,7 @@ def _sgd_momentum(
     nesterov: bool,
 ) -> None:  # fmt: skip
     share(
-        pool, _blocks(param), _sgd_momentum_block,
+        pool, blocks(param), _sgd_momentum_block,
         (param, grad, velocity, learning_rate, momentum, nesterov),
     )  # fmt: skip
 
@@ -84,7 +71,7 @@ def _sgd_momentum_block(
     block: int, param: Array, grad: Array, velocity: Array, learning_rate: Number,
     momentum: Number, nesterov: bool,
 ) -> None:  # fmt: skip
-    part = _part(block)
+    part = block_slice(block)
     p, g, v = param[part], grad[part], velocity[part]
     for i in range(len(p)):
         step = learning_rate * g[i]
@@ -122,7 +109,7 @@ def _adam(
     rate_2: Number, epsilon: Number,
 ) -> None:  # fmt: skip
     share(
-        pool, _blocks(param), _adam_block, (param, grad, m, v, alpha, rate_1, rate_2, epsilon)
+        pool, blocks(param), _adam_block, (param, grad, m, v, alpha, rate_1, rate_2, epsilon)
     )  # fmt: skip
 
 
@@ -131,7 +118,7 @@ def _adam_block(
     block: int, param: Array, grad: Array, m: Array, v: Array, alpha: Number,
     rate_1: Number, rate_2: Number, epsilon: Number,
 ) -> None:  # fmt: skip
-    part = _part(block)
+    part = block_slice(block)
     p, g, m, v = param[part], grad[part], m[part], v[part]
     for i in range(len(p)):
         m[i] += rate_1 * (g[i] - m[i])
@@ -171,7 +158,7 @@ def _rmsprop(
     one_minus_rho: Number, epsilon: Number,
 ) -> None:  # fmt: skip
     share(
-        pool, _blocks(param), _rmsprop_block,
+        pool, blocks(param), _rmsprop_block,
         (param, grad, mean_square, learning_rate, rho, one_minus_rho, epsilon),
     )  # fmt: skip
 
@@ -181,7 +168,7 @@ def _rmsprop_block(
     block: int, param: Array, grad: Array, mean_square: Array, learning_rate: Number,
     rho: Number, one_minus_rho: Number, epsilon: Number,
 ) -> None:  # fmt: skip
-    part = _part(block)
+    part = block_slice(block)
     p, g, square = param[part], grad[part], mean_square[part]
     for i in range(len(p)):
         square[i] = rho * square[i] + one_minus_rho * g[i] * g[i]
@@ -194,7 +181,7 @@ def _rmsprop_momentum(
     one_minus_rho: Number, epsilon: Number, velocity: Array, momentum: Number,
 ) -> None:  # fmt: skip
     share(
-        pool, _blocks(param), _rmsprop_momentum_block,
+        pool, blocks(param), _rmsprop_momentum_block,
         (param, grad, mean_square, learning_rate, rho, one_minus_rho, epsilon, velocity, momentum),
     )  # fmt: skip
 
@@ -204,7 +191,7 @@ def _rmsprop_momentum_block(
     block: int, param: Array, grad: Array, mean_square: Array, learning_rate: Number,
     rho: Number, one_minus_rho: Number, epsilon: Number, velocity: Array, momentum: Number,
 ) -> None:  # fmt: skip
-    part = _part(block)
+    part = block_slice(block)
     p, g, square, v = param[part], grad[part], mean_square[part], velocity[part]
     for i in range(len(p)):
         square[i] = rho * square[i] + one_minus_rho * g[i] * g[i]

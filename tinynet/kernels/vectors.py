@@ -5,7 +5,7 @@ itself, `tile` and `transform` write them down through llvmlite. What they have 
 """
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
@@ -87,9 +87,8 @@ REGISTERS = _registers()
 
 def splat(builder: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
     """A vector with the same value in every lane."""
-    one = builder.insert_element(
-        ir.VectorType(value.type, lanes)(ir.Undefined), value, ir.IntType(32)(0)
-    )
+    nothing = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
+    one = builder.insert_element(nothing, value, ir.IntType(32)(0))
     pick = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
     return builder.shuffle_vector(one, one, pick)
 
@@ -143,4 +142,40 @@ def _call(
 
 
 def _bits(vector: ir.VectorType) -> int:
-    return 32 if isinstance(vector.element, ir.FloatType) else 64
+    return 64 if isinstance(vector.element, ir.DoubleType) else 32
+
+
+def array_data(
+    context: Any, builder: ir.IRBuilder, signature: Any, values: Any, position: int
+) -> ir.Value:
+    """The pointer to the first entry of the array that is the argument at this position."""
+    array = context.make_array(signature.args[position])(context, builder, values[position])
+    return array.data
+
+
+def channel_loops(
+    context: Any, builder: ir.IRBuilder, dtype: Any, channels: ir.Value
+) -> Iterator[tuple[ir.VectorType, ir.Value]]:
+    """Emit what the caller emits for each pair of a vector type and the first of its channels.
+
+    It goes into two loops: over full vectors, then over the channels left, one by one.
+    """
+    index = channels.type
+    first: ir.Value = index(0)
+    for lanes in (REGISTERS.vector_bytes * 8 // dtype.bitwidth, 1):
+        entry = builder.block
+        head, body, end = (
+            builder.append_basic_block(f"channels.{part}") for part in ("head", "body", "end")
+        )
+        builder.branch(head)
+        builder.position_at_end(head)
+        channel = builder.phi(index)
+        channel.add_incoming(first, entry)
+        following = builder.add(channel, index(lanes))
+        builder.cbranch(builder.icmp_signed("<=", following, channels), body, end)
+        builder.position_at_end(body)
+        yield ir.VectorType(context.get_data_type(dtype), lanes), channel
+        channel.add_incoming(following, builder.block)
+        builder.branch(head)
+        builder.position_at_end(end)
+        first = channel

@@ -1,0 +1,156 @@
+"""Adding a bias and ReLU to rows, and the gradient of both, in one pass over memory.
+
+The rows (m, c) are walked down one vector of columns after another, so that the bias of these
+columns, or the sum of their gradients, stays in a register:
+
+            columns ->
+    row 0  [ v ] [   ] [   ]
+    row 1  [ v ] [   ] [   ]       y = max(x + bias, 0)
+     ...   [ | ] [   ] [   ]       dx = dy where y > 0;  d_bias += dx
+           [ v ] [   ] [   ]
+
+What it bought: loops over each row, which the compiler vectorizes by itself, took three times as
+long for rows of 32 channels.
+"""
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+from tinynet.kernels.jit import jit
+from tinynet.kernels.memory import empty
+from tinynet.kernels.reference import Array
+from tinynet.kernels.threads import pool_for, share
+from tinynet.kernels.vectors import (
+    array_data,
+    channel_loops,
+    intrinsic,
+    load_vector,
+    splat,
+    store_vector,
+)
+
+# What one entry takes, in multiply-adds.
+_OPERATIONS = 6
+
+# Rows of a task have about so many entries, which fit a first-level cache.
+_BLOCK = 4096
+
+# Sums over rows are taken in this many parts, for any number of threads.
+_PARTS = 8
+
+
+@intrinsic
+def add_bias(
+    typingctx: Any, y: Any, at: Any, row: Any, rows: Any, columns: Any, bias: Any, bias_at: Any,
+    relu: Any,
+) -> Any:  # fmt: skip
+    """``y = y + bias``, or ``max(y + bias, 0)``: row i begins at y[at + i * row]."""
+    size = types.intp
+    signature = types.void(y, size, size, size, size, bias, size, types.boolean)
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        _, at, row, rows, columns, _, bias_at, relu = values
+        y, bias = (array_data(context, builder, signature, values, i) for i in (0, 5))
+        for vector, column in channel_loops(context, builder, signature.args[0].dtype, columns):
+            zeros = ir.Constant(vector, [0.0] * vector.count)
+            added = builder.gep(bias, [builder.add(bias_at, column)])
+            added = load_vector(builder, vector, added, None)
+            first = builder.add(at, column)
+            with cgutils.for_range(builder, rows) as loop:
+                place = builder.gep(y, [builder.add(first, builder.mul(loop.index, row))])
+                z = builder.fadd(load_vector(builder, vector, place, None), added)
+                # A NaN is not smaller than 0 and stays.
+                negative = builder.fcmp_ordered("<", z, zeros)
+                clipped = builder.select(negative, zeros, z)
+                store_vector(builder, builder.select(relu, clipped, z), place, None)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def _bias_gradient(
+    typingctx: Any, dy: Any, y: Any, dx: Any, at: Any, rows: Any, columns: Any, sums: Any,
+    sums_at: Any, relu: Any,
+) -> Any:  # fmt: skip
+    """``dx = dy``, or dy where y > 0; and dx added to the sums: rows begin at at + i * columns."""
+    size = types.intp
+    signature = types.void(dy, y, dx, size, size, size, sums, size, types.boolean)
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        at, rows, columns, sums_at, relu = *values[3:6], *values[7:]
+        dy, y, dx, sums = (array_data(context, builder, signature, values, i) for i in (0, 1, 2, 6))
+        linear = builder.not_(relu)
+        for vector, column in channel_loops(context, builder, signature.args[0].dtype, columns):
+            zeros = ir.Constant(vector, [0.0] * vector.count)
+            all_linear = splat(builder, linear, vector.count)
+            place = builder.gep(sums, [builder.add(sums_at, column)])
+            total = cgutils.alloca_once(builder, vector)
+            builder.store(load_vector(builder, vector, place, None), total)
+            first = builder.add(at, column)
+            with cgutils.for_range(builder, rows) as loop:
+                offset = builder.add(first, builder.mul(loop.index, columns))
+                given = load_vector(builder, vector, builder.gep(dy, [offset]), None)
+                result = load_vector(builder, vector, builder.gep(y, [offset]), None)
+                passes = builder.or_(builder.fcmp_ordered(">", result, zeros), all_linear)
+                value = builder.select(passes, given, zeros)
+                store_vector(builder, value, builder.gep(dx, [offset]), None)
+                builder.store(builder.fadd(builder.load(total), value), total)
+            store_vector(builder, builder.load(total), place, None)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def add_bias_to_rows(y: Array, bias: Array, relu: bool) -> None:
+    """y (m, c) + bias (c,), in place, with ReLU or without."""
+    _add_bias(pool_for(_OPERATIONS * y.size), y.reshape(-1), *y.shape, bias, relu)
+
+
+@jit()
+def _add_bias(pool: int, y: Array, m: int, c: int, bias: Array, relu: bool) -> None:
+    block = max(1, _BLOCK // c)
+    share(pool, -(-m // block), _add_bias_block, (block, y, m, c, bias, relu))
+
+
+@jit()
+def _add_bias_block(
+    number: int, block: int, y: Array, m: int, c: int, bias: Array, relu: bool
+) -> None:
+    first = number * block
+    add_bias(y, first * c, c, min(block, m - first), c, bias, 0, relu)
+
+
+def bias_gradient(dy: Array, y: Array, relu: bool) -> tuple[Array, Array]:
+    """dx = dy, or dy where y > 0, and the sum of its rows: dy, y (m, c) -> dx (m, c), (c,)."""
+    m, c = dy.shape
+    dx = empty(dy.shape, dy.dtype)
+    parts = _PARTS if dy.size > _PARTS * _BLOCK else 1
+    sums = np.zeros((parts, c), dy.dtype)
+    _gradient(
+        pool_for(_OPERATIONS * dy.size), dy.reshape(-1), y.reshape(-1), dx.reshape(-1), m, c,
+        sums, relu,
+    )  # fmt: skip
+    return dx, sums[0] if parts == 1 else sums.sum(axis=0)
+
+
+@jit()
+def _gradient(
+    pool: int, dy: Array, y: Array, dx: Array, m: int, c: int, sums: Array, relu: bool
+) -> None:
+    share(pool, len(sums), _gradient_part, (dy, y, dx, m, c, sums, relu))
+
+
+@jit()
+def _gradient_part(
+    part: int, dy: Array, y: Array, dx: Array, m: int, c: int, sums: Array, relu: bool
+) -> None:
+    first, last = m * part // len(sums), m * (part + 1) // len(sums)
+    block = max(1, _BLOCK // c)
+    for start in range(first, last, block):
+        rows = min(block, last - start)
+        _bias_gradient(dy, y, dx, start * c, rows, c, sums.reshape(-1), part * c, relu)

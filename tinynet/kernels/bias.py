@@ -55,7 +55,7 @@ def add_bias(
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
         _, at, row, rows, columns, _, bias_at, relu = values
         y, bias = (array_data(context, builder, signature, values, i) for i in (0, 5))
-        for vector, column in channel_loops(context, builder, signature.args[0].dtype, columns):
+        for vector, column in channel_loops(context, builder, signature.args[0].dtype, columns, 2):
             zeros = ir.Constant(vector, [0.0] * vector.count)
             added = builder.gep(bias, [builder.add(bias_at, column)])
             added = load_vector(builder, vector, added, None)
@@ -85,7 +85,7 @@ def _bias_gradient(
         at, rows, columns, sums_at, relu = *values[3:6], *values[7:]
         dy, y, dx, sums = (array_data(context, builder, signature, values, i) for i in (0, 1, 2, 6))
         linear = builder.not_(relu)
-        for vector, column in channel_loops(context, builder, signature.args[0].dtype, columns):
+        for vector, column in channel_loops(context, builder, signature.args[0].dtype, columns, 2):
             zeros = ir.Constant(vector, [0.0] * vector.count)
             all_linear = splat(builder, linear, vector.count)
             place = builder.gep(sums, [builder.add(sums_at, column)])

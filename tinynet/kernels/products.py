@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tinynet.kernels.jit import jit
 from tinynet.kernels.memory import empty, zeros
 from tinynet.kernels.reference import Array
-from tinynet.kernels.threads import pool_for, share
+from tinynet.kernels.threads import block_slice, blocks, pool_for, share
 from tinynet.kernels.tile import call_strip, strip_address, tile_rows
 
 
@@ -127,3 +127,26 @@ def _task(
             b, s[5] + item * b_step, s[6], s[7], c, s[8] + group * c_step, s[9],
             s[10], s[11], s[12], s[13], s[14], item > first,
         )  # fmt: skip
+
+
+def sum_of_parts(parts: Array) -> Array:
+    """The sum over the first axis, from first to last."""
+    total = empty(parts.shape[1:], parts.dtype)
+    _sum(pool_for(parts.size), parts.reshape(len(parts), -1), total.reshape(-1))
+    return total
+
+
+@jit()
+def _sum(pool: int, parts: Array, total: Array) -> None:
+    share(pool, blocks(total), _sum_block, (parts, total))
+
+
+@jit()
+def _sum_block(block: int, parts: Array, total: Array) -> None:
+    part = block_slice(block)
+    sums = total[part]
+    sums[:] = parts[0, part]
+    for p in range(1, len(parts)):
+        added = parts[p, part]
+        for i in range(len(sums)):
+            sums[i] += added[i]

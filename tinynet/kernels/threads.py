@@ -38,6 +38,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.compiler_lock import global_compiler_lock
 
 from tinynet.kernels import atomics
 from tinynet.kernels.jit import config, jit
@@ -54,10 +55,11 @@ _BUSY = 512  # whether some caller has the pool
 _THREADS = 640  # how many shares to make
 _MEMBERS = 768  # the caller's integers, and each worker's:
 _ASLEEP, _LOCK = 0, 8  # whether it sleeps, and on which lock
-_TICKET = 128  # the generation, and below it, in 32 bits, the next number of its share
+_TICKET = 128  # the generation, and below it, in 32 bits, how many of its share are left
 _MEMBER_BYTES = 256
 
-_NUMBER = (1 << 32) - 1
+_MOST_TASKS = (1 << 32) - 1
+_MOST_GENERATIONS = 1 << 31  # after which they begin again: a training of hours has that many
 _STOP = -1  # a count of tasks that ends the workers
 _MOST_THREADS = 256
 
@@ -101,13 +103,14 @@ def _take_tasks(pool: int, generation: int, thread: int) -> None:
     for i in range(shares):
         share = (thread + i) % shares
         ticket_at = _member(pool, share) + _TICKET
-        end = generation << 32 | _share_start(count, shares, share + 1)
+        end = _share_start(count, shares, share + 1)
         ticket = atomics.load(ticket_at)
-        while ticket >> 32 == generation and ticket < end:
-            # If this succeeds, the number was not done before. So the generation is not over, and
-            # what was read above belongs to it.
-            if atomics.replace(ticket_at, ticket, ticket + 1):
-                if atomics.call(entry, arguments, ticket & _NUMBER):
+        while ticket >> 32 == generation and ticket & _MOST_TASKS:
+            # If this succeeds, a number was left. So the generation is not over, and what was read
+            # above belongs to it. (The ticket says so by itself: a worker that comes late may have
+            # read half of what the next generation is about.)
+            if atomics.replace(ticket_at, ticket, ticket - 1):
+                if atomics.call(entry, arguments, end - (ticket & _MOST_TASKS)):
                     atomics.add(pool + _FAILED, 1)
                 if atomics.add(pool + _DONE, 1) == count:
                     _wake(pool, _member(pool, 0))
@@ -127,11 +130,12 @@ def _work(pool: int, thread: int) -> None:
                 looks = 0
             atomics.pause()
             continue
-        done, looks = generation, 0
+        done = generation
         if atomics.load(pool + _COUNT) == _STOP:
             return
         if thread < atomics.load(pool + _SHARES):
             _take_tasks(pool, generation, thread)
+            looks = 0
 
 
 @jit()
@@ -142,10 +146,10 @@ def _start(pool: int, entry: int, arguments: int, count: int, shares: int) -> in
     atomics.store(pool + _COUNT, count)
     atomics.store(pool + _SHARES, shares)
     atomics.store(pool + _DONE, 0)
-    generation = atomics.load(pool + _GENERATION) + 1
+    generation = (atomics.load(pool + _GENERATION) + 1) % _MOST_GENERATIONS
     for share in range(shares):
-        first = _share_start(count, shares, share)
-        atomics.store(_member(pool, share) + _TICKET, generation << 32 | first)
+        left = _share_start(count, shares, share + 1) - _share_start(count, shares, share)
+        atomics.store(_member(pool, share) + _TICKET, generation << 32 | left)
     atomics.store(pool + _GENERATION, generation)
     for thread in range(1, shares):
         _wake(pool, _member(pool, thread))
@@ -155,7 +159,7 @@ def _start(pool: int, entry: int, arguments: int, count: int, shares: int) -> in
 @jit()
 def _run(pool: int, entry: int, arguments: int, count: int) -> int:
     """All tasks, by this thread and those of the pool; returns how many failed."""
-    if pool == 0 or count < 2 or not atomics.replace(pool + _BUSY, 0, 1):
+    if pool == 0 or not 2 <= count <= _MOST_TASKS or not atomics.replace(pool + _BUSY, 0, 1):
         failed = 0
         for number in range(count):
             failed += atomics.call(entry, arguments, number)
@@ -177,6 +181,17 @@ def _run(pool: int, entry: int, arguments: int, count: int) -> int:
     return failed
 
 
+@jit()
+def _end(pool: int, workers: int) -> None:
+    """End the workers, when no other Python thread is in a kernel; from now on nobody has them."""
+    while not atomics.replace(pool + _BUSY, 0, 1):
+        atomics.pause()
+    atomics.store(pool + _COUNT, _STOP)
+    atomics.store(pool + _GENERATION, (atomics.load(pool + _GENERATION) + 1) % _MOST_GENERATIONS)
+    for thread in range(1, workers + 1):
+        _wake(pool, _member(pool, thread))
+
+
 @intrinsic
 def _compiled_share(typingctx: Any, pool: Any, count: Any, task: Any, arguments: Any) -> Any:
     """`_run` for a compiled function ``task``: the entry that it is called by, and the call.
@@ -184,9 +199,7 @@ def _compiled_share(typingctx: Any, pool: Any, count: Any, task: Any, arguments:
     The arguments are put into memory as they are; the entry takes them out again and calls the
     task, whatever their types.
     """
-    signature = typingctx.resolve_function_type(
-        task, (types.int64, *arguments.types), {}
-    )
+    signature = typingctx.resolve_function_type(task, (types.int64, *arguments.types), {})
     compiled = task.dispatcher.get_compile_result(signature)
     run_signature = types.int64(*[types.int64] * 4)
     run = typingctx.resolve_function_type(types.Dispatcher(_run), run_signature.args, {})
@@ -242,8 +255,9 @@ class _Pool:
         start = -memory.ctypes.data % _MEMBER_BYTES  # of the first whole cache line
         self._words = memory[start // 8 :]
         self.address: int = self._words.ctypes.data
+        # Never freed: a thread that the end of Python meets in a kernel may still look at it.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(memory))
         self._workers: list[threading.Thread] = []
-        self._starting = threading.Lock()
         for at, function in (
             (_ACQUIRE, ctypes.pythonapi.PyThread_acquire_lock),
             (_RELEASE, ctypes.pythonapi.PyThread_release_lock),
@@ -261,30 +275,35 @@ class _Pool:
         self._words[(_MEMBERS + thread * _MEMBER_BYTES + _LOCK) // 8] = lock
 
     def use(self, threads: int) -> None:
-        """Have this many threads, the caller's among them."""
-        with self._starting:
-            for thread in range(len(self._workers) + 1, threads):
-                self._make_lock(thread)
-                worker = threading.Thread(
-                    target=_work, args=(self.address, thread), name=f"tinynet {thread}", daemon=True
-                )
+        """Have this many threads, the caller's among them, or as many as can be had."""
+        if threads > 1:
+            # Not left to the workers: a fork meanwhile would copy numba's lock, closed for good.
+            work: Any = _work
+            work.compile((types.int64, types.int64))
+        for thread in range(len(self._workers) + 1, threads):
+            self._make_lock(thread)
+            worker = threading.Thread(
+                target=_work, args=(self.address, thread), name=f"tinynet {thread}", daemon=True
+            )
+            try:
                 worker.start()
-                self._workers.append(worker)
-            self._words[_THREADS // 8] = threads
+            except RuntimeError:  # the system has no more, or Python is about to end
+                break
+            self._workers.append(worker)
+        self._words[_THREADS // 8] = min(threads, len(self._workers) + 1)
 
     def stop(self) -> None:
         """End the workers: once the interpreter is gone, nothing may run any more."""
-        with self._starting:
-            if self._workers:
-                _start(self.address, 0, 0, _STOP, len(self._workers) + 1)
-            for worker in self._workers:
-                worker.join()
-            self._workers.clear()
+        if self._workers:
+            _end(self.address, len(self._workers))
+        for worker in self._workers:
+            worker.join()
+        self._workers.clear()
 
 
 _pool: _Pool | None = None
 _threads = 1
-_making = threading.Lock()
+_changing = threading.Lock()
 
 
 def _processors() -> int:
@@ -318,9 +337,10 @@ def set_num_threads(threads: int) -> None:
             f"the number of threads must be from 1 to {_MOST_THREADS}, got {threads} "
             "(from kernels.set_num_threads or the environment variable TINYNET_NUM_THREADS)"
         )
-    _threads = int(threads)
-    if _pool is not None:
-        _pool.use(_threads)
+    with _changing:
+        _threads = int(threads)
+        if _pool is not None:
+            _pool.use(_threads)
 
 
 def _from_environment() -> int:
@@ -337,7 +357,7 @@ def _from_environment() -> int:
 
 def _make_pool() -> _Pool:
     global _pool
-    with _making:
+    with _changing:
         if _pool is None:
             pool = _Pool()
             pool.use(_threads)
@@ -347,21 +367,28 @@ def _make_pool() -> _Pool:
 
 def _after_fork() -> None:
     """A forked process has none of the threads, and makes its own when it needs them."""
-    global _pool, _making
-    _pool, _making = None, threading.Lock()
+    global _pool, _changing
+    _pool, _changing = None, threading.Lock()
+    global_compiler_lock.release()
 
 
 def _at_exit() -> None:
     global _threads
     _threads = 1
-    if _pool is not None:
-        _pool.stop()
+    with _changing:
+        if _pool is not None:
+            _pool.stop()
 
 
 set_num_threads(_from_environment())
 atexit.register(_at_exit)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    # A thread that compiles meanwhile would leave numba's lock closed in the new process.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=_after_fork,
+    )
 
 # Multiply-adds. Below this, handing the work over takes as long as the others save.
 _WORTH_THREADS = 200_000

@@ -154,15 +154,17 @@ def array_data(
 
 
 def channel_loops(
-    context: Any, builder: ir.IRBuilder, dtype: Any, channels: ir.Value
+    context: Any, builder: ir.IRBuilder, dtype: Any, channels: ir.Value, registers: int = 1
 ) -> Iterator[tuple[ir.VectorType, ir.Value]]:
     """Emit what the caller emits for each pair of a vector type and the first of its channels.
 
-    It goes into two loops: over full vectors, then over the channels left, one by one.
+    It goes into loops over vectors of so many registers, over vectors of one, and over the
+    channels left, one by one.
     """
     index = channels.type
     first: ir.Value = index(0)
-    for lanes in (REGISTERS.vector_bytes * 8 // dtype.bitwidth, 1):
+    full = REGISTERS.vector_bytes * 8 // dtype.bitwidth
+    for lanes in dict.fromkeys((registers * full, full, 1)):
         entry = builder.block
         head, body, end = (
             builder.append_basic_block(f"channels.{part}") for part in ("head", "body", "end")

@@ -45,6 +45,7 @@ import numpy as np
 from tinynet.kernels.geometry import Pair, output_size, pad_amounts
 from tinynet.kernels.jit import jit, plain
 from tinynet.kernels.memory import empty
+from tinynet.kernels.products import sum_of_parts
 from tinynet.kernels.reference import Array, Shape4
 from tinynet.kernels.threads import pool_for, share
 from tinynet.kernels.tile import MAX_ROWS, call_strip, panel_width, strip_address, tile_rows
@@ -191,7 +192,7 @@ def conv2d_kernel_gradient(x: Array, dy: Array, g: Geometry) -> Array:
         _pool(g), strip_address(x.dtype), plain(x).reshape(-1), plain(dy).reshape(-1),
         parts.reshape(_PARTS, -1), g,
     )  # fmt: skip
-    return parts.sum(axis=0)
+    return sum_of_parts(parts)
 
 
 @jit()
@@ -219,13 +220,13 @@ def _kernel_gradient_part(
         _add_products(address, v, m, du, end - first, g.c_in, g.c_out)
         first = end
     channels = g.c_in * g.c_out
-    _u_to_kernel(
-        du, _whole(0, INPUTS, size), parts[number], _whole(0, WINDOW, channels), channels
-    )
+    _u_to_kernel(du, _whole(0, INPUTS, size), parts[number], _whole(0, WINDOW, channels), channels)
 
 
 @jit()
-def _add_products(address: int, v: Array, m: Array, du: Array, k: int, c_in: int, c_out: int) -> None:
+def _add_products(
+    address: int, v: Array, m: Array, du: Array, k: int, c_in: int, c_out: int
+) -> None:
     """dU[p] += V[:, p].T @ dM[:, p]: V (k, p, c_in), dM (k, p, c_out), dU (p, c_in, c_out)."""
     width = panel_width(v.itemsize)
     rows = tile_rows(c_in)
@@ -305,9 +306,7 @@ def _on_image(
     row = inside // g.tile_columns * OUTPUTS - top
     column = inside % g.tile_columns * OUTPUTS - left
     at = ((image * height + row) * width + column) * channels
-    return Place(
-        at, width * channels, channels, -row, height - row, -column, width - column
-    )
+    return Place(at, width * channels, channels, -row, height - row, -column, width - column)
 
 
 @jit()

@@ -84,6 +84,20 @@ def matmul(d: Draw) -> dict[str, Any]:
     }
 
 
+def dense(d: Draw) -> dict[str, Any]:
+    m, k, n = d.size(0), d.size(0), d.size(1, 70)
+    case = {"x": d.normal(m, k), "kernel": d.normal(k, n)}
+    return case | finishing(d, n)
+
+
+def finishing(d: Draw, channels: int) -> dict[str, Any]:
+    return {
+        "bias": d.choice(None, d.normal(channels)),
+        "activation": d.choice("linear", "relu", "leaky_relu", "sigmoid", "tanh", "softmax"),
+        "negative_slope": 0.3,
+    }
+
+
 def unary(d: Draw) -> dict[str, Any]:
     return {"x": d.normal(*d.shape())}
 
@@ -147,10 +161,12 @@ def windows(d: Draw) -> tuple[tuple[int, ...], dict[str, Any], tuple[int, int], 
 
 def conv2d(d: Draw) -> dict[str, Any]:
     shape, options, window, _ = windows(d)
+    c_out = d.choice(1, 5, 32, 33)
     return {
         "x": d.normal(*shape),
-        "kernel": d.normal(*window, shape[3], d.choice(1, 5, 32, 33)),
+        "kernel": d.normal(*window, shape[3], c_out),
         **options,
+        **finishing(d, c_out),
     }
 
 
@@ -256,6 +272,7 @@ def with_slope(make: Callable[[Draw], dict[str, Any]]) -> Callable[[Draw], dict[
 
 CASES: dict[str, Callable[[Draw], dict[str, Any]]] = {
     "matmul": matmul,
+    "dense": dense,
     "relu": unary,
     "relu_gradient": gradient,
     "leaky_relu": with_slope(unary),

@@ -27,6 +27,7 @@ from tinynet.kernels.reference import bias_activation_gradient as bias_activatio
 from tinynet.kernels.reference import conv2d as conv2d
 from tinynet.kernels.reference import conv2d_input_gradient as conv2d_input_gradient
 from tinynet.kernels.reference import conv2d_kernel_gradient as conv2d_kernel_gradient
+from tinynet.kernels.reference import dense as dense
 from tinynet.kernels.reference import dropout as dropout
 from tinynet.kernels.reference import leaky_relu as leaky_relu
 from tinynet.kernels.reference import leaky_relu_gradient as leaky_relu_gradient

@@ -298,11 +298,13 @@ def finish(y: Array, bias: Array | None, activation: str, negative_slope: float)
     elif activation == "relu":
         flat = y.reshape(-1)
         _relu(_pool(y), flat, flat)
-    _activate(y, activation, negative_slope)
+    activate(y, activation, negative_slope)
 
 
-def _activate(y: Array, activation: str, negative_slope: float) -> None:
-    """y = activation(y), in place."""
+def activate(y: Array, activation: str, negative_slope: float) -> None:
+    """y = activation(y), in place, but for relu, which goes with the bias."""
+    if activation in ("linear", "relu"):
+        return
     flat = y.reshape(-1)
     match activation:
         case "leaky_relu":

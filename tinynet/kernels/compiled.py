@@ -44,11 +44,12 @@ if config.DISABLE_JIT:
         conv2d,
         conv2d_input_gradient,
         conv2d_kernel_gradient,
+        dense,
         matmul,
     )
 else:
     from tinynet.kernels.conv import conv2d, conv2d_input_gradient, conv2d_kernel_gradient
-    from tinynet.kernels.matrices import matmul
+    from tinynet.kernels.matrices import dense, matmul
 
 __all__ = [
     "adam_update",
@@ -62,6 +63,7 @@ __all__ = [
     "conv2d",
     "conv2d_input_gradient",
     "conv2d_kernel_gradient",
+    "dense",
     "dropout",
     "leaky_relu",
     "leaky_relu_gradient",

@@ -27,6 +27,7 @@ from functools import lru_cache
 import numpy as np
 
 from tinynet.kernels import winograd
+from tinynet.kernels.activations import activate, finish
 from tinynet.kernels.geometry import Pair, output_size, pad_amounts
 from tinynet.kernels.jit import jit, plain
 from tinynet.kernels.matrices import matmul
@@ -44,11 +45,23 @@ _ADD_OPERATIONS = 30  # what it takes to add one number up, in multiply-adds
 _PARTS = 8
 
 
-def conv2d(x: Array, kernel: Array, strides: Pair = (1, 1), padding: str = "valid") -> Array:
-    """x (n, h, w, c_in), kernel (kh, kw, c_in, c_out) -> y (n, oh, ow, c_out)."""
+def conv2d(
+    x: Array,
+    kernel: Array,
+    strides: Pair = (1, 1),
+    padding: str = "valid",
+    bias: Array | None = None,
+    activation: str = "linear",
+    negative_slope: float = 0.0,
+) -> Array:
+    """x (n, h, w, c_in), kernel (kh, kw, c_in, c_out), bias (c_out,) -> y (n, oh, ow, c_out)."""
+    bias = bias if bias is None else plain(bias)
+    relu = activation == "relu"
     fast = winograd.geometry(x.shape, kernel.shape, strides, padding)
     if fast is not None:
-        return winograd.conv2d(x, kernel, fast)
+        y = winograd.conv2d(x, kernel, fast, bias, relu)
+        activate(y, activation, negative_slope)
+        return y
     kh, kw, _, c_out = kernel.shape
     n, h, w, _ = x.shape
     rows = output_size(h, kh, strides[0], padding)
@@ -56,7 +69,12 @@ def conv2d(x: Array, kernel: Array, strides: Pair = (1, 1), padding: str = "vali
     padded = _pad_columns(x, kw, strides[1], padding)
     forward = _forward_plan(padded.shape, kernel.shape, strides, padding, columns, x.itemsize)
     y = new_result(forward, (n, rows, columns, c_out), x.dtype)
-    multiply(padded, plain(kernel), y, forward)
+    if forward.complete:
+        multiply(padded, plain(kernel), y, forward, bias, relu)
+        activate(y, activation, negative_slope)
+    else:
+        multiply(padded, plain(kernel), y, forward)
+        finish(y, bias, activation, negative_slope)
     return y
 
 

@@ -16,6 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from tinynet.kernels.activations import activate, finish
 from tinynet.kernels.jit import jit, plain
 from tinynet.kernels.memory import empty
 from tinynet.kernels.products import Plan, Strip, multiply, plan, strip
@@ -65,6 +66,27 @@ def matmul(
     return out
 
 
+def dense(
+    x: Array,
+    kernel: Array,
+    bias: Array | None,
+    activation: str = "linear",
+    negative_slope: float = 0.0,
+) -> Array:
+    """``y = activation(x @ kernel + bias)``: x (m, k), kernel (k, n), bias (n,) -> y (m, n)."""
+    x, kernel = plain(x), plain(kernel)
+    (m, k), n = x.shape, kernel.shape[1]
+    y = empty((m, n), x.dtype)
+    if k == 0 or not m or not n or _is_large(m, kernel):
+        _fill(x, kernel, False, False, y)
+        finish(y, bias, activation, negative_slope)
+        return y
+    bias = bias if bias is None else plain(bias)
+    multiply(x, kernel, y, _plan(m, k, n, False, y.itemsize), bias, activation == "relu")
+    activate(y, activation, negative_slope)
+    return y
+
+
 def _c_order(x: Array, transpose: bool) -> tuple[Array, bool]:
     """The same operand as an array in C order: that of a matrix in Fortran order is x.T."""
     if x.flags.f_contiguous and not x.flags.c_contiguous:
@@ -76,6 +98,10 @@ def _overlap(out: Array, a: Array, b: Array) -> bool:
     return np.may_share_memory(out, a) or np.may_share_memory(out, b)
 
 
+def _is_large(m: int, b: Array) -> bool:
+    return b.nbytes > _LARGE_BYTES and m >= _LARGE_ROWS
+
+
 def _fill(a: Array, b: Array, transpose_a: bool, transpose_b: bool, c: Array) -> None:
     """c = op(a) @ op(b), all three `plain`."""
     m, n = c.shape
@@ -83,7 +109,7 @@ def _fill(a: Array, b: Array, transpose_a: bool, transpose_b: bool, c: Array) ->
     size = c.itemsize
     if k == 0:
         c[...] = 0
-    elif b.nbytes > _LARGE_BYTES and m >= _LARGE_ROWS:
+    elif _is_large(m, b):
         rows, panels = _packed(a, b, transpose_a, transpose_b)
         multiply(rows, panels, c, _packed_plan(m, k, n, size))
     elif not transpose_b:
@@ -103,7 +129,7 @@ def _plan(m: int, k: int, n: int, transpose_a: bool, itemsize: int) -> Plan:
     a_row, a_inner = (1, m) if transpose_a else (k, 1)
     width = panel_width(itemsize)
     height = _STRIP_ROWS
-    while height > MAX_ROWS and -(-n // width) * -(-m // height) < _LEAST_STRIPS:
+    while min(m, height) > MAX_ROWS and -(-n // width) * -(-m // height) < _LEAST_STRIPS:
         height = -(-min(height, m) // 2)
     places = [(row, column) for column in range(0, n, width) for row in range(0, m, height)]
     if k * n * itemsize <= _SMALL_BYTES:

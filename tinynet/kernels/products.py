@@ -4,11 +4,13 @@ A strip is some rows of C, as wide as a tile: the same columns of B serve all of
 lists the strips of a product; it depends on shapes alone and is made once for each.
 """
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.kernels.bias import add_bias
 from tinynet.kernels.jit import jit
 from tinynet.kernels.memory import empty, zeros
 from tinynet.kernels.reference import Array
@@ -93,40 +95,58 @@ def new_result(plan: Plan, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Arra
     return empty(shape, dtype) if plan.complete else zeros(shape, dtype)
 
 
-def multiply(a: Array, b: Array, c: Array, plan: Plan) -> None:
-    """Fill c, a new array, as the plan says; a, b and c are `plain`."""
+def multiply(
+    a: Array, b: Array, c: Array, plan: Plan, bias: Array | None = None, relu: bool = False
+) -> None:
+    """Fill c, a new array, as the plan says; a, b and c are `plain`.
+
+    With bias or relu, every strip of C is finished by ``max(c + bias, 0)``, or what of it is asked
+    for, while it is in the cache; the bias is that of C's columns. The plan must be `complete`.
+    """
+    finish = relu or bias is not None
     strips, items, groups, a_step, b_step, c_step, work, _ = plan
     _multiply(
         pool_for(work), strip_address(c.dtype), a.reshape(-1), b.reshape(-1), c.reshape(-1),
         strips, items, groups, a_step, b_step, c_step,
+        finish, zero_bias(c.shape[-1], c.dtype) if bias is None else bias, relu,
     )  # fmt: skip
+
+
+@lru_cache(maxsize=64)
+def zero_bias(columns: int, dtype: np.dtype[Any]) -> Array:
+    """A bias that changes nothing."""
+    return np.zeros(columns, dtype)
 
 
 @jit()
 def _multiply(
     pool: int, address: int, a: Array, b: Array, c: Array, strips: NDArray[np.int64], items: int,
-    groups: int, a_step: int, b_step: int, c_step: int,
+    groups: int, a_step: int, b_step: int, c_step: int, finish: bool, bias: Array, relu: bool,
 ) -> None:  # fmt: skip
     share(
         pool, groups * len(strips), _task,
-        (address, a, b, c, strips, items, groups, a_step, b_step, c_step),
+        (address, a, b, c, strips, items, groups, a_step, b_step, c_step, finish, bias, relu),
     )  # fmt: skip
 
 
 @jit()
 def _task(
-    number: int, address: int, a: Array, b: Array, c: Array,
-    strips: NDArray[np.int64], items: int, groups: int, a_step: int, b_step: int, c_step: int,
+    number: int, address: int, a: Array, b: Array, c: Array, strips: NDArray[np.int64],
+    items: int, groups: int, a_step: int, b_step: int, c_step: int, finish: bool, bias: Array,
+    relu: bool,
 ) -> None:  # fmt: skip
     """One strip, for one group of items."""
     group, s = number // len(strips), strips[number % len(strips)]
     first, last = items * group // groups, items * (group + 1) // groups
+    c_at, c_row, rows, columns = s[8] + group * c_step, s[9], s[10], s[12]
     for item in range(first, last):
         call_strip(
             address, a, s[0] + item * a_step, s[1], s[2], s[3], s[4],
-            b, s[5] + item * b_step, s[6], s[7], c, s[8] + group * c_step, s[9],
-            s[10], s[11], s[12], s[13], s[14], item > first,
+            b, s[5] + item * b_step, s[6], s[7], c, c_at, c_row,
+            rows, s[11], columns, s[13], s[14], item > first,
         )  # fmt: skip
+    if finish:
+        add_bias(c, c_at, c_row, rows, columns, bias, c_at % c_row, relu)
 
 
 def sum_of_parts(parts: Array) -> Array:

@@ -166,6 +166,20 @@ def bias_activation_gradient(
     return dx, dx.sum(axis=tuple(range(dx.ndim - 1)))
 
 
+def dense(
+    x: Array,
+    kernel: Array,
+    bias: Array | None,
+    activation: str = "linear",
+    negative_slope: float = 0.0,
+) -> Array:
+    """``y = activation(x @ kernel + bias)``: x (m, k), kernel (k, n), bias (n,) -> y (m, n).
+
+    The compiled one adds the bias while a part of y is still in the first-level cache.
+    """
+    return bias_activation(matmul(x, kernel), bias, activation, negative_slope)
+
+
 # --- softmax and cross-entropy together ----------------------------------------------------------
 
 
@@ -227,16 +241,26 @@ def _windows(x_padded: Array, window: Pair, strides: Pair) -> Array:
     return views[:, :: strides[0], :: strides[1]]
 
 
-def conv2d(x: Array, kernel: Array, strides: Pair = (1, 1), padding: str = "valid") -> Array:
+def conv2d(
+    x: Array,
+    kernel: Array,
+    strides: Pair = (1, 1),
+    padding: str = "valid",
+    bias: Array | None = None,
+    activation: str = "linear",
+    negative_slope: float = 0.0,
+) -> Array:
     """Cross-correlation of images with a bank of filters, which is what networks call convolution.
 
-    x (n, h, w, c_in), kernel (kh, kw, c_in, c_out) -> y (n, oh, ow, c_out)
+    x (n, h, w, c_in), kernel (kh, kw, c_in, c_out), bias (c_out,) -> y (n, oh, ow, c_out)
 
-    ``y[n, r, s, o] = sum over i, j, c of x[n, r * sh + i, s * sw + j, c] * kernel[i, j, c, o]``
+    ``z[n, r, s, o] = sum over i, j, c of x[n, r * sh + i, s * sw + j, c] * kernel[i, j, c, o]``,
+    ``y = activation(z + bias)``
     """
     window = kernel.shape[0], kernel.shape[1]
     windows = _windows(_pad(x, window, strides, padding), window, strides)
-    return np.tensordot(windows, kernel, axes=((4, 5, 3), (0, 1, 2)))
+    z = np.tensordot(windows, kernel, axes=((4, 5, 3), (0, 1, 2)))
+    return bias_activation(z, bias, activation, negative_slope)
 
 
 def conv2d_kernel_gradient(

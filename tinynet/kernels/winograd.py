@@ -42,10 +42,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tinynet.kernels.bias import add_bias
 from tinynet.kernels.geometry import Pair, output_size, pad_amounts
 from tinynet.kernels.jit import jit, plain
 from tinynet.kernels.memory import empty
-from tinynet.kernels.products import sum_of_parts
+from tinynet.kernels.products import sum_of_parts, zero_bias
 from tinynet.kernels.reference import Array, Shape4
 from tinynet.kernels.threads import pool_for, share
 from tinynet.kernels.tile import MAX_ROWS, call_strip, panel_width, strip_address, tile_rows
@@ -138,25 +139,33 @@ def _pool(g: Geometry) -> int:
 # --- forward -------------------------------------------------------------------------------------
 
 
-def conv2d(x: Array, kernel: Array, g: Geometry) -> Array:
-    """x (n, h, w, c_in), kernel (3, 3, c_in, c_out) -> y (n, oh, ow, c_out)."""
+def conv2d(x: Array, kernel: Array, g: Geometry, bias: Array | None, relu: bool) -> Array:
+    """x (n, h, w, c_in), kernel (3, 3, c_in, c_out), bias (c_out,) -> y (n, oh, ow, c_out)."""
     y = empty((g.images, g.rows, g.columns, g.c_out), x.dtype)
     u = _u(plain(kernel))
-    _conv2d(_pool(g), strip_address(x.dtype), plain(x).reshape(-1), u, y.reshape(-1), g)
+    finish = relu or bias is not None
+    _conv2d(
+        _pool(g), strip_address(x.dtype), plain(x).reshape(-1), u, y.reshape(-1), g,
+        finish, zero_bias(g.c_out, x.dtype) if bias is None else bias, relu,
+    )  # fmt: skip
     return y
 
 
 @jit()
-def _conv2d(pool: int, address: int, x: Array, u: Array, y: Array, g: Geometry) -> None:
+def _conv2d(
+    pool: int, address: int, x: Array, u: Array, y: Array, g: Geometry, finish: bool, bias: Array,
+    relu: bool,
+) -> None:  # fmt: skip
     tiles = g.images * g.tile_rows * g.tile_columns
     tasks = _PARTS * -(-tiles // (_PARTS * _CHUNK))
-    share(pool, tasks, _conv2d_chunk, (tasks, address, x, u, y, g))
+    share(pool, tasks, _conv2d_chunk, (tasks, address, x, u, y, g, finish, bias, relu))
 
 
 @jit()
 def _conv2d_chunk(
-    number: int, tasks: int, address: int, x: Array, u: Array, y: Array, g: Geometry
-) -> None:
+    number: int, tasks: int, address: int, x: Array, u: Array, y: Array, g: Geometry,
+    finish: bool, bias: Array, relu: bool,
+) -> None:  # fmt: skip
     all_tiles = g.images * g.tile_rows * g.tile_columns
     first, last = all_tiles * number // tasks, all_tiles * (number + 1) // tasks
     if first == last:
@@ -166,6 +175,8 @@ def _conv2d_chunk(
     _x_to_v(x, first, last, v, g)
     _multiply(address, v, u, m, last - first, g.c_in, g.c_out)
     _m_to_y(m, first, last, y, g)
+    if finish:
+        _finish_tiles(first, last, y, g, bias, relu)
 
 
 @jit()
@@ -235,8 +246,8 @@ def _add_products(
             call_strip(
                 address, v, p * c_in, rows, 1, 0, PRODUCTS * c_in,
                 m, p * c_out + column, 0, PRODUCTS * c_out,
-                du, p * (c_in * c_out + _GAP) + column, c_out, c_in, rows, min(width, c_out - column), 1, k,
-                True,
+                du, p * (c_in * c_out + _GAP) + column, c_out,
+                c_in, rows, min(width, c_out - column), 1, k, True,
             )  # fmt: skip
 
 
@@ -345,3 +356,13 @@ def _dy_to_m(dy: Array, first: int, last: int, m: Array, g: Geometry) -> None:
     for t in range(first, last):
         place = _whole((t - first) * PRODUCTS * g.c_out, INPUTS, g.c_out)
         _result_to_m(dy, _on_y(t, g), m, place, g.c_out)
+
+
+@jit()
+def _finish_tiles(first: int, last: int, y: Array, g: Geometry, bias: Array, relu: bool) -> None:
+    for t in range(first, last):
+        place = _on_y(t, g)
+        columns = min(OUTPUTS, place.end_column)
+        for i in range(min(OUTPUTS, place.end_row)):
+            at = place.at + i * place.row
+            add_bias(y, at, g.c_out, columns, g.c_out, bias, 0, relu)

@@ -102,8 +102,10 @@ class Conv2D(Layer):
         """y = activation(conv2d(x, kernel) + bias); with ``logits``, without the activation"""
         x = self.check_input(x)
         activation = "linear" if logits else self.activation
-        z = kernels.conv2d(x, self.params["kernel"], self.strides, self.padding)
-        y = kernels.bias_activation(z, self.params.get("bias"), activation, LEAKY_RELU_SLOPE, out=z)
+        kernel, bias = self.params["kernel"], self.params.get("bias")
+        y = kernels.conv2d(
+            x, kernel, self.strides, self.padding, bias, activation, LEAKY_RELU_SLOPE
+        )
         if training:
             self.keep(x, y, activation)
         return y

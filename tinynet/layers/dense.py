@@ -65,8 +65,8 @@ class Dense(Layer):
         """y = activation(x @ kernel + bias); with ``logits``, without the activation"""
         x = self.check_input(x)
         activation = "linear" if logits else self.activation
-        z = kernels.matmul(_rows(x), self.params["kernel"])
-        y = kernels.bias_activation(z, self.params.get("bias"), activation, LEAKY_RELU_SLOPE, out=z)
+        kernel, bias = self.params["kernel"], self.params.get("bias")
+        y = kernels.dense(_rows(x), kernel, bias, activation, LEAKY_RELU_SLOPE)
         if training:
             self.keep(x, y, activation)
         return y.reshape(*x.shape[:-1], self.units)

@@ -6,6 +6,7 @@ weights are keyed "layer name/param name".
 """
 
 from collections.abc import Mapping
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ class Optimizer:
         self.name = name
         self.iterations = 0
         self.slots: dict[str, Slots] = {}
+        # The arrays of the last step: training brings the same ones again and again.
+        self._checked: list[Array | None] = []
 
     @property
     def learning_rate(self) -> float:
@@ -50,13 +53,16 @@ class Optimizer:
         Raises ValueError, before anything is changed, where a gradient is missing or is not of
         its weight's shape and dtype, or where the slots belong to a weight of another shape.
         """
+        slots = [slot for slots in self.slots.values() for slot in slots.values()]
+        arrays = [*params.values(), *map(grads.get, params), *slots]
+        if len(arrays) != len(self._checked) or not all(map(is_, arrays, self._checked)):
+            for key, param in params.items():
+                self._check(key, param, grads.get(key))
+            self._checked = arrays
         for key, param in params.items():
-            self._check(key, param, grads.get(key))
-        for key, param in params.items():
-            slots = self.slots.get(key)
-            if slots is None:
-                slots = self.slots[key] = {name: np.zeros_like(param) for name in self.slot_names}
-            self.update(param, grads[key], slots)
+            if key not in self.slots:
+                self.slots[key] = {name: np.zeros_like(param) for name in self.slot_names}
+            self.update(param, grads[key], self.slots[key])
         self.iterations += 1
 
     def _check(self, key: str, param: Array, grad: Array | None) -> None:

@@ -69,14 +69,6 @@ def test_zeros_are_zeros_in_used_memory_too():
     assert not memory.zeros(SHAPE, "float32").any()
 
 
-def test_a_copy_is_in_c_order_and_independent():
-    x = np.arange(100_000.0).reshape(SHAPE).T
-    y = memory.copy(x)
-    np.testing.assert_array_equal(y, x)
-    assert y.flags.c_contiguous
-    assert not np.may_share_memory(x, y)
-
-
 def test_what_is_kept_is_limited(monkeypatch):
     size = 4 * 100_000
     monkeypatch.setattr(memory, "_LIMIT", 3 * size)

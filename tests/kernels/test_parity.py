@@ -222,6 +222,12 @@ def average_pool2d_gradient(d: Draw) -> dict[str, Any]:
     }
 
 
+def take(d: Draw) -> dict[str, Any]:
+    dtype = d.choice(d.dtype, "uint8", "int64")
+    x = d.layout((100 * d.rng.random((d.size(1, 50), d.size(1, 900), 2))).astype(dtype))
+    return {"x": x, "indices": d.rng.integers(0, len(x), d.size())}
+
+
 def dropout(d: Draw) -> dict[str, Any]:
     shape = d.shape()
     noise = d.layout(d.rng.random(shape, dtype=np.float32))
@@ -296,6 +302,8 @@ CASES: dict[str, Callable[[Draw], dict[str, Any]]] = {
     "max_pool2d_gradient": max_pool2d_gradient,
     "average_pool2d": pool,
     "average_pool2d_gradient": average_pool2d_gradient,
+    "copy": unary,
+    "take": take,
     "dropout": dropout,
     "batch_norm": batch_norm,
     "batch_norm_inference": batch_norm_inference,
@@ -388,7 +396,7 @@ def assert_close(got: Any, expected: Any, dtype: str) -> None:
         return
     assert got.dtype == expected.dtype
     assert got.shape == expected.shape
-    if expected.dtype.kind == "i":
+    if expected.dtype.kind in "iu":
         np.testing.assert_array_equal(got, expected)
         return
     # Inputs are about 1; where sums of them cancel, the result keeps the error of the terms.

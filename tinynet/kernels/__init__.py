@@ -14,7 +14,6 @@ from typing import Self
 from tinynet.kernels import reference
 from tinynet.kernels.geometry import output_size as output_size
 from tinynet.kernels.geometry import pad_amounts as pad_amounts
-from tinynet.kernels.memory import copy as copy
 from tinynet.kernels.memory import empty as empty
 from tinynet.kernels.reference import adam_update as adam_update
 from tinynet.kernels.reference import average_pool2d as average_pool2d
@@ -27,6 +26,7 @@ from tinynet.kernels.reference import bias_activation_gradient as bias_activatio
 from tinynet.kernels.reference import conv2d as conv2d
 from tinynet.kernels.reference import conv2d_input_gradient as conv2d_input_gradient
 from tinynet.kernels.reference import conv2d_kernel_gradient as conv2d_kernel_gradient
+from tinynet.kernels.reference import copy as copy
 from tinynet.kernels.reference import dense as dense
 from tinynet.kernels.reference import dropout as dropout
 from tinynet.kernels.reference import leaky_relu as leaky_relu
@@ -48,8 +48,11 @@ from tinynet.kernels.reference import (
     softmax_cross_entropy_gradient as softmax_cross_entropy_gradient,
 )
 from tinynet.kernels.reference import softmax_gradient as softmax_gradient
+from tinynet.kernels.reference import take as take
 from tinynet.kernels.reference import tanh as tanh
 from tinynet.kernels.reference import tanh_gradient as tanh_gradient
+from tinynet.kernels.threads import get_num_threads as get_num_threads
+from tinynet.kernels.threads import set_num_threads as set_num_threads
 
 KERNELS = tuple(
     name

@@ -36,6 +36,7 @@ from tinynet.kernels.pooling import (
     max_pool2d,
     max_pool2d_gradient,
 )
+from tinynet.kernels.samples import copy, take
 from tinynet.kernels.updates import adam_update, rmsprop_update, sgd_update
 
 if config.DISABLE_JIT:
@@ -63,6 +64,7 @@ __all__ = [
     "conv2d",
     "conv2d_input_gradient",
     "conv2d_kernel_gradient",
+    "copy",
     "dense",
     "dropout",
     "leaky_relu",
@@ -82,6 +84,7 @@ __all__ = [
     "softmax_cross_entropy",
     "softmax_cross_entropy_gradient",
     "softmax_gradient",
+    "take",
     "tanh",
     "tanh_gradient",
 ]

@@ -63,10 +63,3 @@ def zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     array = empty(shape, dtype)
     array.fill(0)
     return array
-
-
-def copy(x: NDArray[Any]) -> NDArray[Any]:
-    """A copy of x in C order, like np.array(x, order="C")."""
-    array = empty(x.shape, x.dtype)
-    array[...] = x
-    return array

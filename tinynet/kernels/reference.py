@@ -368,6 +368,19 @@ def average_pool2d_gradient(
     return _unpad(dx, input_shape, pool_size, strides, padding)
 
 
+# --- moving numbers ------------------------------------------------------------------------------
+
+
+def copy(x: NDArray[Any]) -> NDArray[Any]:
+    """A copy of x in C order."""
+    return np.array(x, order="C")
+
+
+def take(x: NDArray[Any], indices: NDArray[np.intp]) -> NDArray[Any]:
+    """``y = x[indices]``: the samples of a batch, x of any dtype; indices from 0 to len(x) - 1."""
+    return np.take(x, indices, axis=0)
+
+
 # --- dropout and batch normalization -------------------------------------------------------------
 
 

@@ -3,6 +3,8 @@
 A pass is cut into blocks, which threads share out.
 """
 
+import math
+
 import numpy as np
 
 from tinynet.kernels import reference
@@ -39,7 +41,7 @@ def sgd_update(
 
 def _in_place(*arrays: Array | None) -> bool:
     """Whether reshape(-1) gives a view of each, for the compiled loops to write to."""
-    return all(array is None or array.flags.carray for array in arrays)
+    return all([array is None or array.flags.carray for array in arrays])
 
 
 @jit()
@@ -95,7 +97,7 @@ def adam_update(
         reference.adam_update(param, grad, m, v, learning_rate, beta_1, beta_2, epsilon, step)
         return
     dtype = param.dtype.type
-    alpha = learning_rate * np.sqrt(1 - beta_2**step) / (1 - beta_1**step)
+    alpha = learning_rate * math.sqrt(1 - beta_2**step) / (1 - beta_1**step)
     _adam(
         pool_for(_ADAM_OPERATIONS * param.size),
         param.reshape(-1), plain(grad).reshape(-1), m.reshape(-1), v.reshape(-1),

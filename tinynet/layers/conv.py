@@ -123,11 +123,11 @@ class Conv2D(Layer):
         dy, (x, y, activation) = self.recall(dy)
         dz, d_bias = kernels.bias_activation_gradient(dy, y, activation, LEAKY_RELU_SLOPE)
         shape = self.params["kernel"].shape
-        self.grads["kernel"] = kernels.conv2d_kernel_gradient(
+        self.grads["kernel"][:] = kernels.conv2d_kernel_gradient(
             x, dz, shape, self.strides, self.padding
         )
         if self.use_bias:
-            self.grads["bias"] = d_bias
+            self.grads["bias"][:] = d_bias
         return dz
 
     def get_config(self) -> dict[str, Any]:

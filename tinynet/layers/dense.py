@@ -83,7 +83,7 @@ class Dense(Layer):
         dz, d_bias = kernels.bias_activation_gradient(_rows(dy), y, activation, LEAKY_RELU_SLOPE)
         kernels.matmul(_rows(x), dz, transpose_a=True, out=self.grads["kernel"])
         if self.use_bias:
-            self.grads["bias"] = d_bias
+            self.grads["bias"][:] = d_bias
         return dz
 
     def get_config(self) -> dict[str, Any]:

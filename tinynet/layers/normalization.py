@@ -96,9 +96,9 @@ class BatchNormalization(Layer):
         if not batch_statistics:  # constants, so dx is the first term alone
             dx = d_rows * (self._gamma() / np.sqrt(variance + dy.dtype.type(self.epsilon)))
         if self.scale:
-            self.grads["gamma"] = d_gamma
+            self.grads["gamma"][:] = d_gamma
         if self.center:
-            self.grads["beta"] = d_beta
+            self.grads["beta"][:] = d_beta
         return dx.reshape(x.shape)
 
     def _gamma(self) -> Array:

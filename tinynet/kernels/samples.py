@@ -1,0 +1,77 @@
+"""Copying, and picking the samples of a batch out of all data.
+
+Samples lie far apart, so the first bytes of each come from main memory, which takes long; threads
+wait for several of them at once. What it bought: 14 microseconds for 32 images became 8.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet.kernels.jit import jit
+from tinynet.kernels.memory import empty
+from tinynet.kernels.threads import pool_for, share
+
+# From so many bytes on it is worth more than NumPy's own function.
+_LEAST_BYTES = 1 << 15
+
+# A task has so many samples.
+_SAMPLES = 4
+
+
+# A task copies so many bytes.
+_BLOCK = 1 << 14
+
+
+def copy(x: NDArray[Any]) -> NDArray[Any]:
+    """A copy of x in C order."""
+    y = empty(x.shape, x.dtype)
+    if x.nbytes < _LEAST_BYTES or not x.flags.carray:
+        y[...] = x
+        return y
+    _copy(pool_for(4 * x.nbytes), x.reshape(-1).view(np.uint8), y.reshape(-1).view(np.uint8))
+    return y
+
+
+@jit()
+def _copy(pool: int, x: NDArray[np.uint8], y: NDArray[np.uint8]) -> None:
+    share(pool, -(-len(x) // _BLOCK), _copy_block, (x, y))
+
+
+@jit()
+def _copy_block(block: int, x: NDArray[np.uint8], y: NDArray[np.uint8]) -> None:
+    part = slice(block * _BLOCK, (block + 1) * _BLOCK)
+    source, target = x[part], y[part]
+    for j in range(len(source)):
+        target[j] = source[j]
+
+
+def take(x: NDArray[Any], indices: NDArray[np.intp]) -> NDArray[Any]:
+    """``y = x[indices]``: the samples of a batch, x of any dtype; indices from 0 to len(x) - 1."""
+    y = empty((len(indices), *x.shape[1:]), x.dtype)
+    if y.nbytes < _LEAST_BYTES or not x.flags.carray:
+        # With an out, np.take is quick only where it need not check the indices.
+        return np.take(x, indices, axis=0, out=y, mode="clip")
+    source, target = x.reshape(-1).view(np.uint8), y.reshape(-1).view(np.uint8)
+    _take(pool_for(4 * y.nbytes), source, indices, y.nbytes // len(indices), target)
+    return y
+
+
+@jit()
+def _take(
+    pool: int, x: NDArray[np.uint8], indices: NDArray[np.intp], size: int, y: NDArray[np.uint8]
+) -> None:
+    share(pool, -(-len(indices) // _SAMPLES), _take_some, (x, indices, size, y))
+
+
+@jit()
+def _take_some(
+    number: int, x: NDArray[np.uint8], indices: NDArray[np.intp], size: int, y: NDArray[np.uint8]
+) -> None:
+    first = number * _SAMPLES
+    for i in range(first, min(first + _SAMPLES, len(indices))):
+        source = x[indices[i] * size : (indices[i] + 1) * size]
+        target = y[i * size : (i + 1) * size]
+        for j in range(size):
+            target[j] = source[j]

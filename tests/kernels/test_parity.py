@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tinynet import kernels
-from tinynet.kernels import compiled, reference
+from tinynet.kernels import compiled, reference, winograd
 from tinynet.kernels.geometry import output_size
 
 Array = np.ndarray
@@ -90,6 +90,17 @@ def dense(d: Draw) -> dict[str, Any]:
     return case | finishing(d, n)
 
 
+def dense_gradient(d: Draw) -> dict[str, Any]:
+    m, k, n = d.size(0, 80), d.size(0), d.size(1, 70)
+    arrays = {
+        "dy": d.normal(m, n), "x": d.normal(m, k), "y": d.normal(m, n), "kernel": d.normal(k, n)
+    }  # fmt: skip
+    options = finishing(d, n)
+    del options["bias"]
+    out = d.choice(None, d.writable(d.normal(k, n)))
+    return {**arrays, **options, "need_dx": d.choice(True, False), "out": out}
+
+
 def finishing(d: Draw, channels: int) -> dict[str, Any]:
     return {
         "bias": d.choice(None, d.normal(channels)),
@@ -147,12 +158,18 @@ def cross_entropy_gradient(d: Draw) -> dict[str, Any]:
     }
 
 
+# Channels: full vectors, and some that are left over.
+MANY = 16, 17, 32, 33, 48
+
+
 def windows(d: Draw) -> tuple[tuple[int, ...], dict[str, Any], tuple[int, int], tuple[int, ...]]:
     """Shape of the images, strides and padding, size of the window, shape of the result."""
-    n, c = d.size(1, 10), d.choice(1, 3, 16, 33)
+    n, c = d.size(1, 10), d.choice(1, 3, *MANY)
     window, strides = (d.size(1, 4), d.size(1, 4)), (d.size(1, 4), d.size(1, 4))
+    if d.choice(False, True):  # what Winograd's algorithm is for, where there are channels enough
+        window, strides = (3, 3), (1, 1)
     padding = d.choice("valid", "same")
-    h, w = (d.size(size if padding == "valid" else 1, 11) for size in window)
+    h, w = (d.size(size if padding == "valid" else 1, 14) for size in window)
     rows, columns = (
         output_size(*along, padding) for along in zip((h, w), window, strides, strict=True)
     )
@@ -161,7 +178,7 @@ def windows(d: Draw) -> tuple[tuple[int, ...], dict[str, Any], tuple[int, int], 
 
 def conv2d(d: Draw) -> dict[str, Any]:
     shape, options, window, _ = windows(d)
-    c_out = d.choice(1, 5, 32, 33)
+    c_out = d.choice(1, 5, *MANY)
     return {
         "x": d.normal(*shape),
         "kernel": d.normal(*window, shape[3], c_out),
@@ -172,7 +189,7 @@ def conv2d(d: Draw) -> dict[str, Any]:
 
 def conv2d_kernel_gradient(d: Draw) -> dict[str, Any]:
     shape, options, window, result = windows(d)
-    c_out = d.choice(1, 5, 32, 33)
+    c_out = d.choice(1, 5, *MANY)
     return {
         "x": d.normal(*shape),
         "dy": d.normal(*result, c_out),
@@ -183,7 +200,7 @@ def conv2d_kernel_gradient(d: Draw) -> dict[str, Any]:
 
 def conv2d_input_gradient(d: Draw) -> dict[str, Any]:
     shape, options, window, result = windows(d)
-    c_out = d.choice(1, 5, 32, 33)
+    c_out = d.choice(1, 5, *MANY)
     return {
         "dy": d.normal(*result, c_out),
         "kernel": d.normal(*window, shape[3], c_out),
@@ -279,6 +296,7 @@ def with_slope(make: Callable[[Draw], dict[str, Any]]) -> Callable[[Draw], dict[
 CASES: dict[str, Callable[[Draw], dict[str, Any]]] = {
     "matmul": matmul,
     "dense": dense,
+    "dense_gradient": dense_gradient,
     "relu": unary,
     "relu_gradient": gradient,
     "leaky_relu": with_slope(unary),
@@ -346,6 +364,50 @@ def test_parity_of_special_values(name: str, data: st.DataObject) -> None:
     check_parity(name, arguments, "float32")
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize(("c_in", "c_out"), [(48, 48), (17, 33)])
+def test_winograd_on_images_of_every_size(c_in: int, c_out: int, padding: str, dtype: str) -> None:
+    rng = np.random.default_rng(0)
+
+    def normal(*shape: int) -> Array:
+        return rng.standard_normal(shape).astype(dtype)
+
+    for h in range(3, 15):
+        w = 17 - h
+        x, kernel = normal(2, h, w, c_in), normal(3, 3, c_in, c_out)
+        rows, columns = (output_size(size, 3, 1, padding) for size in (h, w))
+        dy = normal(2, rows, columns, c_out)
+        options = {"strides": (1, 1), "padding": padding}
+        for name, arguments in {
+            "conv2d": {"x": x, "kernel": kernel},
+            "conv2d_kernel_gradient": {"x": x, "dy": dy, "kernel_shape": kernel.shape},
+            "conv2d_input_gradient": {"dy": dy, "kernel": kernel, "input_shape": x.shape},
+        }.items():
+            check_parity(name, arguments | options, dtype)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize(
+    ("x", "kernel", "strides", "is_for_it"),
+    [
+        ((32, 13, 13, 32), (3, 3, 32, 64), (1, 1), True),
+        ((32, 11, 11, 64), (3, 3, 64, 64), (1, 1), True),
+        ((1, 14, 14, 16), (3, 3, 16, 16), (1, 1), True),
+        ((2, 7, 10, 17), (3, 3, 17, 33), (1, 1), True),
+        ((32, 28, 28, 1), (3, 3, 1, 32), (1, 1), False),
+        ((32, 13, 13, 32), (3, 3, 32, 64), (2, 1), False),
+        ((32, 13, 13, 32), (3, 2, 32, 64), (1, 1), False),
+        ((32, 13, 13, 32), (5, 5, 32, 64), (1, 1), False),
+        ((0, 13, 13, 32), (3, 3, 32, 64), (1, 1), False),
+    ],
+)
+def test_which_convolutions_winograd_does(
+    x: Any, kernel: Any, strides: Any, is_for_it: bool, padding: str
+) -> None:
+    assert (winograd.geometry(x, kernel, strides, padding) is not None) == is_for_it
+
+
 def check_parity(name: str, arguments: dict[str, Any], dtype: str) -> None:
     written = ({"out"} | SLOTS) if name.endswith("_update") else {"out"}
     fast_arguments = {key: like(value) for key, value in arguments.items()}
@@ -354,10 +416,10 @@ def check_parity(name: str, arguments: dict[str, Any], dtype: str) -> None:
         fast = getattr(compiled, name)(**fast_arguments)
         slow = getattr(reference, name)(**slow_arguments)
 
+    out = fast_arguments.get("out")
+    assert out is None or any(got is out for got in as_tuple(fast))
     for got, expected in zip(as_tuple(fast), as_tuple(slow), strict=True):
-        if fast_arguments.get("out") is not None:
-            assert got is fast_arguments["out"]
-        else:
+        if got is not None and got is not out:
             assert got.flags.c_contiguous
             assert not any(np.may_share_memory(got, value) for value in fast_arguments.values())
         assert_close(got, expected, dtype)

@@ -28,6 +28,7 @@ from tinynet.kernels.reference import conv2d_input_gradient as conv2d_input_grad
 from tinynet.kernels.reference import conv2d_kernel_gradient as conv2d_kernel_gradient
 from tinynet.kernels.reference import copy as copy
 from tinynet.kernels.reference import dense as dense
+from tinynet.kernels.reference import dense_gradient as dense_gradient
 from tinynet.kernels.reference import dropout as dropout
 from tinynet.kernels.reference import leaky_relu as leaky_relu
 from tinynet.kernels.reference import leaky_relu_gradient as leaky_relu_gradient

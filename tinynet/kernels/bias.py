@@ -73,7 +73,7 @@ def add_bias(
 
 
 @intrinsic
-def _bias_gradient(
+def row_gradient(
     typingctx: Any, dy: Any, y: Any, dx: Any, at: Any, rows: Any, columns: Any, sums: Any,
     sums_at: Any, relu: Any,
 ) -> Any:  # fmt: skip
@@ -153,4 +153,4 @@ def _gradient_part(
     block = max(1, _BLOCK // c)
     for start in range(first, last, block):
         rows = min(block, last - start)
-        _bias_gradient(dy, y, dx, start * c, rows, c, sums.reshape(-1), part * c, relu)
+        row_gradient(dy, y, dx, start * c, rows, c, sums.reshape(-1), part * c, relu)

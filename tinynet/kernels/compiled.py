@@ -46,11 +46,13 @@ if config.DISABLE_JIT:
         conv2d_input_gradient,
         conv2d_kernel_gradient,
         dense,
+        dense_gradient,
         matmul,
     )
 else:
     from tinynet.kernels.conv import conv2d, conv2d_input_gradient, conv2d_kernel_gradient
-    from tinynet.kernels.matrices import dense, matmul
+    from tinynet.kernels.dense import dense, dense_gradient
+    from tinynet.kernels.matrices import matmul
 
 __all__ = [
     "adam_update",
@@ -66,6 +68,7 @@ __all__ = [
     "conv2d_kernel_gradient",
     "copy",
     "dense",
+    "dense_gradient",
     "dropout",
     "leaky_relu",
     "leaky_relu_gradient",

@@ -16,7 +16,6 @@ from functools import lru_cache
 
 import numpy as np
 
-from tinynet.kernels.activations import activate, finish
 from tinynet.kernels.jit import jit, plain
 from tinynet.kernels.memory import empty
 from tinynet.kernels.products import Plan, Strip, multiply, plan, strip
@@ -51,40 +50,21 @@ def matmul(
     out: Array | None = None,
 ) -> Array:
     """``op(a) @ op(b)``, where op transposes or not: (m, k) and (k, n) -> (m, n)."""
-    a, transpose_a = _c_order(a, transpose_a)
-    b, transpose_b = _c_order(b, transpose_b)
+    if not a.flags.carray:
+        a, transpose_a = _c_order(a, transpose_a)
+    if not b.flags.carray:
+        b, transpose_b = _c_order(b, transpose_b)
     m = a.shape[1] if transpose_a else a.shape[0]
     n = b.shape[0] if transpose_b else b.shape[1]
     if out is not None and out.flags.carray and not _overlap(out, a, b):
-        _fill(a, b, transpose_a, transpose_b, out)
+        fill(a, b, transpose_a, transpose_b, out)
         return out
     c = empty((m, n), a.dtype)
-    _fill(a, b, transpose_a, transpose_b, c)
+    fill(a, b, transpose_a, transpose_b, c)
     if out is None:
         return c
     out[...] = c
     return out
-
-
-def dense(
-    x: Array,
-    kernel: Array,
-    bias: Array | None,
-    activation: str = "linear",
-    negative_slope: float = 0.0,
-) -> Array:
-    """``y = activation(x @ kernel + bias)``: x (m, k), kernel (k, n), bias (n,) -> y (m, n)."""
-    x, kernel = plain(x), plain(kernel)
-    (m, k), n = x.shape, kernel.shape[1]
-    y = empty((m, n), x.dtype)
-    if k == 0 or not m or not n or _is_large(m, kernel):
-        _fill(x, kernel, False, False, y)
-        finish(y, bias, activation, negative_slope)
-        return y
-    bias = bias if bias is None else plain(bias)
-    multiply(x, kernel, y, _plan(m, k, n, False, y.itemsize), bias, activation == "relu")
-    activate(y, activation, negative_slope)
-    return y
 
 
 def _c_order(x: Array, transpose: bool) -> tuple[Array, bool]:
@@ -98,33 +78,39 @@ def _overlap(out: Array, a: Array, b: Array) -> bool:
     return np.may_share_memory(out, a) or np.may_share_memory(out, b)
 
 
-def _is_large(m: int, b: Array) -> bool:
+def is_large(m: int, b: Array) -> bool:
+    """Whether a product of m rows with b is one of large matrices, below."""
     return b.nbytes > _LARGE_BYTES and m >= _LARGE_ROWS
 
 
-def _fill(a: Array, b: Array, transpose_a: bool, transpose_b: bool, c: Array) -> None:
+def fill(a: Array, b: Array, transpose_a: bool, transpose_b: bool, c: Array) -> None:
     """c = op(a) @ op(b), all three `plain`."""
     m, n = c.shape
     k = a.shape[0] if transpose_a else a.shape[1]
     size = c.itemsize
     if k == 0:
         c[...] = 0
-    elif _is_large(m, b):
+    elif is_large(m, b):
         rows, panels = _packed(a, b, transpose_a, transpose_b)
         multiply(rows, panels, c, _packed_plan(m, k, n, size))
     elif not transpose_b:
-        multiply(a, b, c, _plan(m, k, n, transpose_a, size))
+        multiply(a, b, c, product_plan(m, k, n, transpose_a, size))
     elif k * n < m * (k + n):
-        multiply(a, _transposed(b), c, _plan(m, k, n, transpose_a, size))
+        multiply(a, _transposed(b), c, product_plan(m, k, n, transpose_a, size))
     else:
         # With few rows, C.T = op(b).T @ op(a).T has less to transpose: a and c instead of b.
         c_transposed = empty((n, m), c.dtype)
-        multiply(b, a if transpose_a else _transposed(a), c_transposed, _plan(n, k, m, False, size))
+        multiply(
+            b,
+            a if transpose_a else _transposed(a),
+            c_transposed,
+            product_plan(n, k, m, False, size),
+        )
         transpose(c_transposed, c)
 
 
 @lru_cache(maxsize=256)
-def _plan(m: int, k: int, n: int, transpose_a: bool, itemsize: int) -> Plan:
+def product_plan(m: int, k: int, n: int, transpose_a: bool, itemsize: int) -> Plan:
     """For a in C order, or its transpose, and b (k, n)."""
     a_row, a_inner = (1, m) if transpose_a else (k, 1)
     width = panel_width(itemsize)

@@ -180,6 +180,27 @@ def dense(
     return bias_activation(matmul(x, kernel), bias, activation, negative_slope)
 
 
+def dense_gradient(
+    dy: Array,
+    x: Array,
+    y: Array,
+    kernel: Array,
+    activation: str = "linear",
+    negative_slope: float = 0.0,
+    need_dx: bool = True,
+    out: Array | None = None,
+) -> tuple[Array | None, Array, Array]:
+    """dx (m, k), or None where nobody needs it, d_kernel (k, n) and d_bias (n,).
+
+    With z = x @ kernel + bias: ``dz = dy * activation'(z)``, ``d_bias = dz.sum(0)``,
+    ``d_kernel = x.T @ dz``, which goes into ``out`` if there is one, and ``dx = dz @ kernel.T``.
+    """
+    dz, d_bias = bias_activation_gradient(dy, y, activation, negative_slope)
+    d_kernel = matmul(x, dz, transpose_a=True, out=out)
+    dx = matmul(dz, kernel, transpose_b=True) if need_dx else None
+    return dx, d_kernel, d_bias
+
+
 # --- softmax and cross-entropy together ----------------------------------------------------------
 
 

@@ -86,3 +86,10 @@ def _transpose_columns(number: int, x: Array, y: Array, m: int, n: int) -> None:
     for j in range(first, last):
         for i in range(whole, m):
             y[j * m + i] = x[i * n + j]
+
+
+@jit()
+def transpose_serially(x: Array, y: Array, m: int, n: int) -> None:
+    """`transpose` for compiled code, without threads: x (m, n) and y (n, m), both flat."""
+    for number in range(-(-n // (_BYTES // x.itemsize))):
+        _transpose_columns(number, x, y, m, n)

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import numpy as np
-
 from tinynet import initializers, kernels
 from tinynet.errors import check_int
 from tinynet.layers.activations import LEAKY_RELU_SLOPE, check_activation
@@ -72,19 +70,22 @@ class Dense(Layer):
         return y.reshape(*x.shape[:-1], self.units)
 
     def backward(self, dy: Array) -> Array:
-        """dx = dz @ kernel.T, and what backward_params does"""
-        dz = self.backward_params(dy)
-        dx = kernels.matmul(dz, self.params["kernel"], transpose_b=True)
-        return dx.reshape(*np.shape(dy)[:-1], dx.shape[1])
+        """d_kernel = x.T @ dz, d_bias = dz.sum(0); dx = dz @ kernel.T"""
+        return self._backward(dy, need_dx=True)
 
-    def backward_params(self, dy: Array) -> Array:
-        """d_kernel = x.T @ dz, d_bias = dz.sum(0); returns dz = dy * activation'(z)"""
+    def backward_params(self, dy: Array) -> None:
+        """`backward` without dx"""
+        self._backward(dy, need_dx=False)
+
+    def _backward(self, dy: Array, need_dx: bool) -> Any:
         dy, (x, y, activation) = self.recall(dy)
-        dz, d_bias = kernels.bias_activation_gradient(_rows(dy), y, activation, LEAKY_RELU_SLOPE)
-        kernels.matmul(_rows(x), dz, transpose_a=True, out=self.grads["kernel"])
+        dx, _, d_bias = kernels.dense_gradient(
+            _rows(dy), _rows(x), y, self.params["kernel"], activation, LEAKY_RELU_SLOPE,
+            need_dx, out=self.grads["kernel"],
+        )  # fmt: skip
         if self.use_bias:
             self.grads["bias"][:] = d_bias
-        return dz
+        return None if dx is None else dx.reshape(x.shape)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this layer again."""

@@ -6,7 +6,6 @@ so it is made once: a step of mlp-100-75 became a tenth shorter.
 """
 
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from tinynet.kernels.bias import row_gradient
 from tinynet.kernels.jit import jit, plain
 from tinynet.kernels.matrices import fill, is_large, matmul, product_plan
 from tinynet.kernels.memory import empty
-from tinynet.kernels.products import multiply, no_bias, share_strips
+from tinynet.kernels.products import multiply, share_strips
 from tinynet.kernels.reference import Array
 from tinynet.kernels.threads import pool_for
 from tinynet.kernels.tile import strip_address
@@ -60,25 +59,23 @@ def dense_gradient(
     d_kernel = out
     if d_kernel is None or not d_kernel.flags.carray:
         d_kernel = empty((k, n), x.dtype)
-    arrays = dy, x, y, kernel
     if (
         activation not in ("linear", "relu")
         or m > _MOST_ROWS
         or is_large(k, dy)
-        or not (m and k and n and all([array.flags.carray for array in arrays]))
+        or not (m and k and n and dy.flags.carray and x.flags.carray)
+        or not (y.flags.carray and kernel.flags.carray)
     ):
         dz, d_bias = bias_activation_gradient(dy, y, activation, negative_slope)
         matmul(x, dz, transpose_a=True, out=d_kernel)
         dx = matmul(dz, kernel, transpose_b=True) if need_dx else None
     else:
-        plans = _gradient_plans(m, k, n, x.itemsize)
-        dx = empty((m, k), x.dtype)
+        for_kernel, for_dx = _gradient_plans(m, k, n, x.itemsize)
+        dx = empty((m, k) if need_dx else (0, 0), x.dtype)
         d_bias = np.zeros(n, x.dtype)
         _dense_gradient(
-            pool_for(m * k * n), strip_address(x.dtype), dy.reshape(-1), x.reshape(-1),
-            y.reshape(-1), kernel.reshape(-1), m, k, n, activation == "relu", need_dx,
-            plans.d_kernel, plans.dx, dx.reshape(-1), d_kernel.reshape(-1), d_bias,
-            no_bias(x.dtype),
+            pool_for(m * k * n), strip_address(x.dtype), dy, x, y, kernel, activation == "relu",
+            for_kernel, for_dx, dx, d_kernel, d_bias,
         )  # fmt: skip
     if out is not None and out is not d_kernel:
         out[...] = d_kernel
@@ -90,33 +87,31 @@ def dense_gradient(
 _MOST_ROWS = 64
 
 
-class _Plans(NamedTuple):
-    """The strips of the two products of a gradient."""
-
-    d_kernel: NDArray[np.int64]  # x.T @ dz
-    dx: NDArray[np.int64]  # kernel @ dz.T, which is dx.T
-
-
 @lru_cache(maxsize=256)
-def _gradient_plans(m: int, k: int, n: int, itemsize: int) -> _Plans:
-    return _Plans(
+def _gradient_plans(
+    m: int, k: int, n: int, itemsize: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The strips of x.T @ dz, and those of kernel @ dz.T, which is dx.T."""
+    return (
         product_plan(k, m, n, True, itemsize).strips, product_plan(k, n, m, False, itemsize).strips
-    )
+    )  # fmt: skip
 
 
 @jit()
 def _dense_gradient(
-    pool: int, address: int, dy: Array, x: Array, y: Array, kernel: Array, m: int, k: int, n: int,
-    relu: bool, need_dx: bool, kernel_strips: NDArray[np.int64], input_strips: NDArray[np.int64],
-    dx: Array, d_kernel: Array, d_bias: Array, bias: Array,
+    pool: int, address: int, dy: Array, x: Array, y: Array, kernel: Array, relu: bool,
+    for_kernel: NDArray[np.int64], for_dx: NDArray[np.int64], dx: Array, d_kernel: Array,
+    d_bias: Array,
 ) -> None:  # fmt: skip
     """``dz = dy * activation'(z)``, d_bias = dz.sum(0), d_kernel = x.T @ dz, dx = dz @ kernel.T"""
+    m, n = dy.shape
+    k = x.shape[1]
     dz = np.empty(m * n, dy.dtype)
-    row_gradient(dy, y, dz, 0, m, n, d_bias, 0, relu)
-    share_strips(pool, address, x, dz, d_kernel, kernel_strips, bias)
-    if need_dx:
+    row_gradient(dy.reshape(-1), y.reshape(-1), dz, 0, m, n, d_bias, 0, relu)
+    share_strips(pool, address, x.reshape(-1), dz, d_kernel.reshape(-1), for_kernel)
+    if dx.size > 0:
         # There are few rows, and the transposes of dz and dx are small beside the kernel's.
         dz_transposed, dx_transposed = np.empty(n * m, dy.dtype), np.empty(k * m, dy.dtype)
         transpose_serially(dz, dz_transposed, m, n)
-        share_strips(pool, address, kernel, dz_transposed, dx_transposed, input_strips, bias)
-        transpose_serially(dx_transposed, dx, k, m)
+        share_strips(pool, address, kernel.reshape(-1), dz_transposed, dx_transposed, for_dx)
+        transpose_serially(dx_transposed, dx.reshape(-1), k, m)

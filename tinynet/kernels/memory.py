@@ -28,7 +28,8 @@ _bytes = 0
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """An array of any content, like np.empty."""
     global _bytes
-    dtype = np.dtype(dtype)
+    if not isinstance(dtype, np.dtype):
+        dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
     if size < _LEAST:
         return np.empty(shape, dtype)

@@ -4,7 +4,7 @@ A strip is some rows of C, as wide as a tile: the same columns of B serve all of
 lists the strips of a product; it depends on shapes alone and is made once for each.
 """
 
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -112,12 +112,6 @@ def multiply(
     )  # fmt: skip
 
 
-@cache
-def no_bias(dtype: np.dtype[Any]) -> Array:
-    """What stands in for a bias where there is none."""
-    return np.empty(0, dtype)
-
-
 @lru_cache(maxsize=64)
 def zero_bias(columns: int, dtype: np.dtype[Any]) -> Array:
     """A bias that changes nothing."""
@@ -126,10 +120,10 @@ def zero_bias(columns: int, dtype: np.dtype[Any]) -> Array:
 
 @jit()
 def share_strips(
-    pool: int, address: int, a: Array, b: Array, c: Array, strips: NDArray[np.int64], bias: Array
+    pool: int, address: int, a: Array, b: Array, c: Array, strips: NDArray[np.int64]
 ) -> None:
     """`multiply` for compiled code: a plan of these strips alone, and arrays of one dimension."""
-    share(pool, len(strips), _task, (address, a, b, c, strips, 1, 1, 0, 0, 0, False, bias, False))
+    share(pool, len(strips), _task, (address, a, b, c, strips, 1, 1, 0, 0, 0, False, c, False))
 
 
 @jit()

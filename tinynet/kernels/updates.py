@@ -26,7 +26,7 @@ def sgd_update(
     nesterov: bool = False,
 ) -> None:
     """Stochastic gradient descent, with momentum if there is a velocity."""
-    if not _in_place(param, velocity):
+    if not (param.flags.carray and (velocity is None or velocity.flags.carray)):
         reference.sgd_update(param, grad, velocity, learning_rate, momentum, nesterov)
         return
     dtype = param.dtype.type
@@ -37,11 +37,6 @@ def sgd_update(
     else:
         rates = dtype(learning_rate), dtype(momentum)
         _sgd_momentum(pool, p, g, velocity.reshape(-1), *rates, nesterov)
-
-
-def _in_place(*arrays: Array | None) -> bool:
-    """Whether reshape(-1) gives a view of each, for the compiled loops to write to."""
-    return all([array is None or array.flags.carray for array in arrays])
 
 
 @jit()
@@ -93,7 +88,7 @@ def adam_update(
     step: int,
 ) -> None:
     """One step of Adam; step counts from 1."""
-    if not _in_place(param, m, v):
+    if not (param.flags.carray and m.flags.carray and v.flags.carray):
         reference.adam_update(param, grad, m, v, learning_rate, beta_1, beta_2, epsilon, step)
         return
     dtype = param.dtype.type
@@ -139,19 +134,20 @@ def rmsprop_update(
     epsilon: float,
 ) -> None:
     """One step of RMSprop, with momentum if there is a velocity."""
-    if not _in_place(param, mean_square, velocity):
+    arrays = param, mean_square, param if velocity is None else velocity
+    if not all([array.flags.carray for array in arrays]):
         reference.rmsprop_update(
             param, grad, mean_square, velocity, learning_rate, rho, momentum, epsilon
         )
         return
     dtype = param.dtype.type
     pool = pool_for(_ADAM_OPERATIONS * param.size)
-    arrays = pool, param.reshape(-1), plain(grad).reshape(-1), mean_square.reshape(-1)
+    flat = pool, param.reshape(-1), plain(grad).reshape(-1), mean_square.reshape(-1)
     rates = dtype(learning_rate), dtype(rho), dtype(1 - rho), dtype(epsilon)
     if velocity is None:
-        _rmsprop(*arrays, *rates)
+        _rmsprop(*flat, *rates)
     else:
-        _rmsprop_momentum(*arrays, *rates, velocity.reshape(-1), dtype(momentum))
+        _rmsprop_momentum(*flat, *rates, velocity.reshape(-1), dtype(momentum))
 
 
 @jit()

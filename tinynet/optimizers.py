@@ -5,7 +5,7 @@ optimizer remembers of a weight from step to step (a velocity, a mean) are its s
 weights are keyed "layer name/param name".
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from operator import is_
 from typing import Any
 
@@ -16,6 +16,7 @@ from tinynet.errors import check_float, check_keywords, unknown_name
 from tinynet.kernels.reference import Array
 
 Slots = dict[str, Array]
+Weight = tuple[Array, Array, Slots]  # a weight, its gradient, its slots
 
 
 class Optimizer:
@@ -37,6 +38,8 @@ class Optimizer:
         self.slots: dict[str, Slots] = {}
         # The arrays of the last step: training brings the same ones again and again.
         self._checked: list[Array | None] = []
+        self._weights: list[Weight] = []
+        self._prepared: dict[str, Any] = {}
 
     @property
     def learning_rate(self) -> float:
@@ -58,12 +61,27 @@ class Optimizer:
         if len(arrays) != len(self._checked) or not all(map(is_, arrays, self._checked)):
             for key, param in params.items():
                 self._check(key, param, grads.get(key))
+            for key, param in params.items():
+                if key not in self.slots:
+                    self.slots[key] = {name: np.zeros_like(param) for name in self.slot_names}
             self._checked = arrays
-        for key, param in params.items():
-            if key not in self.slots:
-                self.slots[key] = {name: np.zeros_like(param) for name in self.slot_names}
-            self.update(param, grads[key], self.slots[key])
+            self._prepared = {}
+            self._weights = [(param, grads[key], self.slots[key]) for key, param in params.items()]
+        self.update_all(self._weights, self._prepared)
         self.iterations += 1
+
+    def update_all(self, weights: Sequence[Weight], prepared: dict[str, Any]) -> None:
+        """One step of all weights, each with its gradient and slots: `update` for each.
+
+        A subclass overrides this where all at once are quicker; it can keep in ``prepared`` what
+        holds as long as the arrays are the same ones.
+        """
+        for param, grad, slots in weights:
+            self.update(param, grad, slots)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy gets: it works on other arrays, so nothing of what is known of these."""
+        return self.__dict__ | {"_checked": [], "_weights": [], "_prepared": {}}
 
     def _check(self, key: str, param: Array, grad: Array | None) -> None:
         if grad is None or grad.shape != param.shape or grad.dtype != param.dtype:
@@ -120,6 +138,15 @@ class SGD(Optimizer):
             param, grad, slots.get("velocity"), self._learning_rate, self.momentum, self.nesterov
         )
 
+    def update_all(self, weights: Sequence[Weight], prepared: dict[str, Any]) -> None:
+        """One step of all weights."""
+        if self.momentum:
+            super().update_all(weights, prepared)
+            return
+        params = [param for param, _, _ in weights]
+        grads = [grad for _, grad, _ in weights]
+        kernels.sgd_updates(params, grads, self._learning_rate, prepared)
+
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this optimizer again, with the learning rate of now."""
         own = {"momentum": self.momentum, "nesterov": self.nesterov}
@@ -153,16 +180,21 @@ class Adam(Optimizer):
 
     def update(self, param: Array, grad: Array, slots: Slots) -> None:
         """One step of one weight."""
-        kernels.adam_update(
-            param,
-            grad,
-            slots["m"],
-            slots["v"],
+        self.update_all([(param, grad, slots)], {})
+
+    def update_all(self, weights: Sequence[Weight], prepared: dict[str, Any]) -> None:
+        """One step of all weights."""
+        kernels.adam_updates(
+            [param for param, _, _ in weights],
+            [grad for _, grad, _ in weights],
+            [slots["m"] for _, _, slots in weights],
+            [slots["v"] for _, _, slots in weights],
             self._learning_rate,
             self.beta_1,
             self.beta_2,
             self.epsilon,
             self.iterations + 1,
+            prepared,
         )
 
     def get_config(self) -> dict[str, Any]:

@@ -284,6 +284,24 @@ def adam_update(d: Draw) -> dict[str, Any]:
     return case | {"step": d.size(1, 100)}
 
 
+def updates(d: Draw, *slots: str, **rates: float) -> dict[str, Any]:
+    """Lists of arrays for several weights, as many as make two groups."""
+    weights = [update(d, *slots) for _ in range(d.choice(0, 1, 3, 9))]
+    names = {"params": "param", "grads": "grad", "ms": "m", "vs": "v"}
+    lists = {name: [w[one] for w in weights] for name, one in names.items()
+             if one in ("param", "grad", *slots)}  # fmt: skip
+    return {**lists, "learning_rate": 0.1, **rates}
+
+
+def sgd_updates(d: Draw) -> dict[str, Any]:
+    return updates(d)
+
+
+def adam_updates(d: Draw) -> dict[str, Any]:
+    case = updates(d, "m", "v", beta_1=0.9, beta_2=0.999, epsilon=1e-7)
+    return case | {"step": d.size(1, 100)}
+
+
 def rmsprop_update(d: Draw) -> dict[str, Any]:
     case = update(d, "mean_square", "velocity", rho=0.9, momentum=0.5, epsilon=1e-7)
     return case | d.choice({}, {"velocity": None})
@@ -328,11 +346,13 @@ CASES: dict[str, Callable[[Draw], dict[str, Any]]] = {
     "batch_norm_gradient": batch_norm_gradient,
     "sgd_update": sgd_update,
     "adam_update": adam_update,
+    "sgd_updates": sgd_updates,
+    "adam_updates": adam_updates,
     "rmsprop_update": rmsprop_update,
 }
 
 # What a kernel writes to, besides its result.
-SLOTS = {"param", "velocity", "m", "v", "mean_square"}
+SLOTS = {"param", "velocity", "m", "v", "mean_square", "params", "ms", "vs"}
 
 
 def test_cases_cover_all_kernels() -> None:
@@ -409,7 +429,7 @@ def test_which_convolutions_winograd_does(
 
 
 def check_parity(name: str, arguments: dict[str, Any], dtype: str) -> None:
-    written = ({"out"} | SLOTS) if name.endswith("_update") else {"out"}
+    written = ({"out"} | SLOTS) if "_update" in name else {"out"}
     fast_arguments = {key: like(value) for key, value in arguments.items()}
     slow_arguments = {key: like(value) for key, value in arguments.items()}
     with np.errstate(all="ignore"):
@@ -421,17 +441,22 @@ def check_parity(name: str, arguments: dict[str, Any], dtype: str) -> None:
     for got, expected in zip(as_tuple(fast), as_tuple(slow), strict=True):
         if got is not None and got is not out:
             assert got.flags.c_contiguous
-            assert not any(np.may_share_memory(got, value) for value in fast_arguments.values())
+            given = fast_arguments.values()
+            assert not any(isinstance(x, Array) and np.may_share_memory(got, x) for x in given)
         assert_close(got, expected, dtype)
     for key, value in arguments.items():
-        if key in written:
-            assert_close(fast_arguments[key], slow_arguments[key], dtype)
-        else:
-            np.testing.assert_array_equal(fast_arguments[key], value)
+        fast, slow = as_tuple(fast_arguments[key]), as_tuple(slow_arguments[key])
+        for got, expected, before in zip(fast, slow, as_tuple(value), strict=True):
+            if key in written:
+                assert_close(got, expected, dtype)
+            else:
+                np.testing.assert_array_equal(got, before)
 
 
 def like(value: Any) -> Any:
-    """A copy of an array with the same strides and flags; anything else itself."""
+    """A copy of an array with the same strides and flags, or of a list; anything else itself."""
+    if isinstance(value, list):
+        return [like(each) for each in value]
     if not isinstance(value, np.ndarray):
         return value
     order = np.argsort([-abs(stride) for stride in value.strides], kind="stable")
@@ -449,7 +474,7 @@ def like(value: Any) -> Any:
 def as_tuple(result: Any) -> tuple[Any, ...]:
     if result is None:
         return ()
-    return result if isinstance(result, tuple) else (result,)
+    return tuple(result) if isinstance(result, tuple | list) else (result,)
 
 
 def assert_close(got: Any, expected: Any, dtype: str) -> None:

@@ -16,6 +16,7 @@ from tinynet.kernels.geometry import output_size as output_size
 from tinynet.kernels.geometry import pad_amounts as pad_amounts
 from tinynet.kernels.memory import empty as empty
 from tinynet.kernels.reference import adam_update as adam_update
+from tinynet.kernels.reference import adam_updates as adam_updates
 from tinynet.kernels.reference import average_pool2d as average_pool2d
 from tinynet.kernels.reference import average_pool2d_gradient as average_pool2d_gradient
 from tinynet.kernels.reference import batch_norm as batch_norm
@@ -41,6 +42,7 @@ from tinynet.kernels.reference import relu as relu
 from tinynet.kernels.reference import relu_gradient as relu_gradient
 from tinynet.kernels.reference import rmsprop_update as rmsprop_update
 from tinynet.kernels.reference import sgd_update as sgd_update
+from tinynet.kernels.reference import sgd_updates as sgd_updates
 from tinynet.kernels.reference import sigmoid as sigmoid
 from tinynet.kernels.reference import sigmoid_gradient as sigmoid_gradient
 from tinynet.kernels.reference import softmax as softmax

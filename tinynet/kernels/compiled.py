@@ -37,7 +37,13 @@ from tinynet.kernels.pooling import (
     max_pool2d_gradient,
 )
 from tinynet.kernels.samples import copy, take
-from tinynet.kernels.updates import adam_update, rmsprop_update, sgd_update
+from tinynet.kernels.updates import (
+    adam_update,
+    adam_updates,
+    rmsprop_update,
+    sgd_update,
+    sgd_updates,
+)
 
 if config.DISABLE_JIT:
     # The tile is made of CPU instructions, which Python cannot run; loops it can.
@@ -56,6 +62,7 @@ else:
 
 __all__ = [
     "adam_update",
+    "adam_updates",
     "average_pool2d",
     "average_pool2d_gradient",
     "batch_norm",
@@ -81,6 +88,7 @@ __all__ = [
     "relu_gradient",
     "rmsprop_update",
     "sgd_update",
+    "sgd_updates",
     "sigmoid",
     "sigmoid_gradient",
     "softmax",

@@ -10,6 +10,7 @@ result, and returns the gradient with respect to its inputs: the vector-Jacobian
 the derivative is simpler in terms of the result ``y`` than of the input, it takes ``y``.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from tinynet.kernels.geometry import Pair, pad_amounts
 Array = NDArray[np.floating]
 Labels = NDArray[Any]
 Shape4 = tuple[int, int, int, int]
+Prepared = dict[str, Any]
 
 
 # --- matrix product ------------------------------------------------------------------------------
@@ -496,6 +498,38 @@ def adam_update(
     v += dtype(1 - beta_2) * (grad * grad - v)
     alpha = learning_rate * np.sqrt(1 - beta_2**step) / (1 - beta_1**step)
     param -= dtype(alpha) * m / (np.sqrt(v) + dtype(epsilon))
+
+
+def sgd_updates(
+    params: Sequence[Array],
+    grads: Sequence[Array],
+    learning_rate: float,
+    prepared: Prepared | None = None,
+) -> None:
+    """`sgd_update`, without a velocity, of all weights of a model.
+
+    ``prepared`` is a dict that the caller keeps as long as he comes with the same arrays: room for
+    what the compiled kernel needs to do only once.
+    """
+    for param, grad in zip(params, grads, strict=True):
+        sgd_update(param, grad, None, learning_rate)
+
+
+def adam_updates(
+    params: Sequence[Array],
+    grads: Sequence[Array],
+    ms: Sequence[Array],
+    vs: Sequence[Array],
+    learning_rate: float,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+    step: int,
+    prepared: Prepared | None = None,
+) -> None:
+    """`adam_update` of all weights of a model; ``prepared`` as for `sgd_updates`."""
+    for param, grad, m, v in zip(params, grads, ms, vs, strict=True):
+        adam_update(param, grad, m, v, learning_rate, beta_1, beta_2, epsilon, step)
 
 
 def rmsprop_update(

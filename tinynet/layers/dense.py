@@ -67,7 +67,7 @@ class Dense(Layer):
         y = kernels.dense(_rows(x), kernel, bias, activation, LEAKY_RELU_SLOPE)
         if training:
             self.keep(x, y, activation)
-        return y.reshape(*x.shape[:-1], self.units)
+        return y if x.ndim == 2 else y.reshape(*x.shape[:-1], self.units)
 
     def backward(self, dy: Array) -> Array:
         """d_kernel = x.T @ dz, d_bias = dz.sum(0); dx = dz @ kernel.T"""
@@ -85,7 +85,7 @@ class Dense(Layer):
         )  # fmt: skip
         if self.use_bias:
             self.grads["bias"][:] = d_bias
-        return None if dx is None else dx.reshape(x.shape)
+        return dx if dx is None or x.ndim == 2 else dx.reshape(x.shape)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this layer again."""
@@ -101,4 +101,4 @@ class Dense(Layer):
 
 def _rows(x: Array) -> Array:
     """All axes but the last as one: (n, ..., d) -> (rows, d)."""
-    return x.reshape(-1, x.shape[-1])
+    return x if x.ndim == 2 else x.reshape(-1, x.shape[-1])

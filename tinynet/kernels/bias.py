@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 
 from tinynet.kernels.jit import jit
 from tinynet.kernels.memory import empty
@@ -26,6 +25,7 @@ from tinynet.kernels.reference import Array
 from tinynet.kernels.threads import pool_for, share
 from tinynet.kernels.vectors import (
     array_data,
+    cgutils,
     channel_loops,
     intrinsic,
     load_vector,
@@ -82,7 +82,7 @@ def row_gradient(
     signature = types.void(dy, y, dx, size, size, size, sums, size, types.boolean)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
-        at, rows, columns, sums_at, relu = *values[3:6], *values[7:]
+        _, _, _, at, rows, columns, _, sums_at, relu = values
         dy, y, dx, sums = (array_data(context, builder, signature, values, i) for i in (0, 1, 2, 6))
         linear = builder.not_(relu)
         for vector, column in channel_loops(context, builder, signature.args[0].dtype, columns, 2):
@@ -108,7 +108,8 @@ def row_gradient(
 
 def add_bias_to_rows(y: Array, bias: Array, relu: bool) -> None:
     """y (m, c) + bias (c,), in place, with ReLU or without."""
-    _add_bias(pool_for(_OPERATIONS * y.size), y.reshape(-1), *y.shape, bias, relu)
+    m, c = y.shape
+    _add_bias(pool_for(_OPERATIONS * y.size), y.reshape(-1), m, c, bias, relu)
 
 
 @jit()

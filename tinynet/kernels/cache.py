@@ -112,4 +112,5 @@ class _Notice(event.Listener):
             )
 
 
-event.register("numba:compile", _Notice())
+register: Any = event.register
+register("numba:compile", _Notice())

@@ -7,6 +7,7 @@ so it is made once: a step of mlp-100-75 became a tenth shorter.
 
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +17,21 @@ from tinynet.kernels.bias import add_bias, row_gradient
 from tinynet.kernels.jit import jit, plain
 from tinynet.kernels.matrices import fill, is_large, matmul, product_plan
 from tinynet.kernels.memory import empty
-from tinynet.kernels.products import multiply, plan, share_strips, strip, zero_bias
+from tinynet.kernels.products import multiply, plan, share_strips, strip
 from tinynet.kernels.reference import Array
 from tinynet.kernels.threads import pool_for
 from tinynet.kernels.tile import panel_width, strip_address
 from tinynet.kernels.transpose import transpose_serially
+
+# Up to so many rows, the way described above is taken.
+_MOST_ROWS = 64
+
+# For kernels of at least this size the sum over k is taken in parts. So a thread works on the same
+# rows of the kernel here, in its gradient and in the optimizer, and has them in its cache. With the
+# columns shared out instead, half of the rows came from the other thread's cache each time: an
+# update of 80,000 weights took 28 microseconds instead of 16.
+_LEAST_SPLIT = 16_384
+_PARTS = 4
 
 
 def dense(
@@ -31,33 +42,45 @@ def dense(
     negative_slope: float = 0.0,
 ) -> Array:
     """``y = activation(x @ kernel + bias)``: x (m, k), kernel (k, n), bias (n,) -> y (m, n)."""
-    x, kernel = plain(x), plain(kernel)
+    x, kernel, bias = plain(x), plain(kernel), bias if bias is None else plain(bias)
     (m, k), n = x.shape, kernel.shape[1]
     y = empty((m, n), x.dtype)
-    if not (m and k and n) or is_large(m, kernel):
+    relu = activation == "relu"
+    if 0 < m <= _MOST_ROWS and k and n:
+        layer = _prepare(m, k, n, x.dtype)
+        _dense(
+            pool_for(m * k * n), layer.address, x, kernel, y, layer.parts, layer.strips,
+            layer.zero_bias if bias is None else bias, relu,
+        )  # fmt: skip
+    elif not (m and k and n) or is_large(m, kernel):
         fill(x, kernel, False, False, y)
         finish(y, bias, activation, negative_slope)
         return y
-    bias = bias if bias is None else plain(bias)
-    relu = activation == "relu"
-    if m <= _MOST_ROWS and k * n >= _LEAST_SPLIT:
-        _split_dense(
-            pool_for(m * k * n), strip_address(x.dtype), x, kernel, y,
-            _split_strips(m, k, n, x.itemsize),
-            zero_bias(n, x.dtype) if bias is None else bias, relu,
-        )  # fmt: skip
     else:
         multiply(x, kernel, y, product_plan(m, k, n, False, y.itemsize), bias, relu)
-    activate(y, activation, negative_slope)
+    if activation not in ("linear", "relu"):
+        activate(y, activation, negative_slope)
     return y
 
 
+class _Layer(NamedTuple):
+    """What a call needs to know of a layer with these sizes."""
+
+    address: int  # of the strip function
+    zero_bias: Array
+    parts: int  # in which the sum over k is taken
+    strips: NDArray[np.int64]  # of x[:, part] @ kernel[part], for each part
+    for_kernel: NDArray[np.int64]  # of x.T @ dz
+    for_dx: NDArray[np.int64]  # of kernel @ dz.T, which is dx.T
+
+
 @lru_cache(maxsize=256)
-def _split_strips(m: int, k: int, n: int, itemsize: int) -> NDArray[np.int64]:
-    """The strips of each part's product: (x[:, part] @ kernel[part]) for each part of k."""
-    width = panel_width(itemsize)
-    bounds = [k * part // _PARTS for part in range(_PARTS + 1)]
-    return plan([
+def _prepare(m: int, k: int, n: int, dtype: np.dtype[Any]) -> _Layer:
+    size = dtype.itemsize
+    parts = _PARTS if k * n >= _LEAST_SPLIT else 1
+    width = panel_width(size)
+    bounds = [k * part // parts for part in range(parts + 1)]
+    forward = plan([
         strip(
             a_at=first, a_row=k, a_outer=0, a_inner=1, b_at=first * n + column, b_outer=0,
             b_inner=n, c_at=part * m * n + column, c_row=n, rows=m, columns=min(width, n - column),
@@ -65,24 +88,30 @@ def _split_strips(m: int, k: int, n: int, itemsize: int) -> NDArray[np.int64]:
         )
         for part, (first, last) in enumerate(pairwise(bounds))
         for column in range(0, n, width)
-    ]).strips  # fmt: skip
+    ])  # fmt: skip
+    return _Layer(
+        strip_address(dtype), np.zeros(n, dtype), parts, forward.strips,
+        product_plan(k, m, n, True, size).strips, product_plan(k, n, m, False, size).strips,
+    )  # fmt: skip
 
 
 @jit()
-def _split_dense(
-    pool: int, address: int, x: Array, kernel: Array, y: Array, strips: NDArray[np.int64],
-    bias: Array, relu: bool,
+def _dense(
+    pool: int, address: int, x: Array, kernel: Array, y: Array, parts: int,
+    strips: NDArray[np.int64], bias: Array, relu: bool,
 ) -> None:  # fmt: skip
     m, n = y.shape
-    parts = np.empty((_PARTS, m * n), x.dtype)
-    share_strips(pool, address, x.reshape(-1), kernel.reshape(-1), parts.reshape(-1), strips)
     total = y.reshape(-1)
-    for i in range(len(total)):
-        total[i] = parts[0, i]
-    for part in range(1, _PARTS):
-        added = parts[part]
-        for i in range(len(total)):
-            total[i] += added[i]
+    if parts == 1:
+        share_strips(pool, address, x.reshape(-1), kernel.reshape(-1), total, strips)
+    else:
+        sums = np.empty(parts * m * n, x.dtype)
+        share_strips(pool, address, x.reshape(-1), kernel.reshape(-1), sums, strips)
+        total[:] = sums[: m * n]
+        for part in range(1, parts):
+            added = sums[part * m * n : (part + 1) * m * n]
+            for i in range(len(total)):
+                total[i] += added[i]
     add_bias(total, 0, n, m, n, bias, 0, relu)
 
 
@@ -112,38 +141,17 @@ def dense_gradient(
         matmul(x, dz, transpose_a=True, out=d_kernel)
         dx = matmul(dz, kernel, transpose_b=True) if need_dx else None
     else:
-        for_kernel, for_dx = _gradient_plans(m, k, n, x.itemsize)
+        layer = _prepare(m, k, n, x.dtype)
         dx = empty((m, k) if need_dx else (0, 0), x.dtype)
         d_bias = np.zeros(n, x.dtype)
         _dense_gradient(
-            pool_for(m * k * n), strip_address(x.dtype), dy, x, y, kernel, activation == "relu",
-            for_kernel, for_dx, dx, d_kernel, d_bias,
+            pool_for(m * k * n), layer.address, dy, x, y, kernel, activation == "relu",
+            layer.for_kernel, layer.for_dx, dx, d_kernel, d_bias,
         )  # fmt: skip
     if out is not None and out is not d_kernel:
         out[...] = d_kernel
         d_kernel = out
     return dx if need_dx else None, d_kernel, d_bias
-
-
-# With fewer rows than that, and a kernel of at least this size, the sum over k is cut into parts.
-# Then a thread works on the same rows of the kernel here, in its gradient and in the optimizer,
-# which stay in its cache. Split by columns, half of each came from the other one's: an update took
-# 28 microseconds instead of 9.
-_LEAST_SPLIT = 16_384
-_PARTS = 4
-
-# With more rows the parts of the gradient are worth a call, and threads, of their own.
-_MOST_ROWS = 64
-
-
-@lru_cache(maxsize=256)
-def _gradient_plans(
-    m: int, k: int, n: int, itemsize: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The strips of x.T @ dz, and those of kernel @ dz.T, which is dx.T."""
-    return (
-        product_plan(k, m, n, True, itemsize).strips, product_plan(k, n, m, False, itemsize).strips
-    )  # fmt: skip
 
 
 @jit()

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numpy.typing import NDArray
 
 from tinynet.kernels.geometry import Pair, output_size, pad_amounts
@@ -21,6 +20,7 @@ from tinynet.kernels.reference import Array, Shape4
 from tinynet.kernels.threads import pool_for, share
 from tinynet.kernels.vectors import (
     array_data,
+    cgutils,
     channel_loops,
     intrinsic,
     load_vector,

@@ -37,12 +37,11 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.core.compiler_lock import global_compiler_lock
 
 from tinynet.kernels import atomics
 from tinynet.kernels.jit import config, jit
-from tinynet.kernels.vectors import intrinsic
+from tinynet.kernels.vectors import cgutils, intrinsic
 
 # Where in a pool's memory each integer is, in bytes. Those that different threads write to lie in
 # different cache lines.

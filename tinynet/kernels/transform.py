@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numpy.typing import NDArray
 
 from tinynet.kernels.vectors import (
     REGISTERS,
     array_data,
+    cgutils,
     channel_loops,
     intrinsic,
     load_vector,
@@ -60,7 +60,7 @@ def both_sides(matrix: Matrix, add: bool = False) -> Any:
             def tile(position: int, place: ir.Value, size: int) -> _Tile:
                 data = array_data(context, builder, signature, values, position)
                 at, row, column, *limits = cgutils.unpack_tuple(builder, place)
-                exists = _exist(builder, *limits, size)
+                exists = _exist(builder, limits, size)
                 return _Tile(builder.gep(data, [at]), row, column, exists, nowhere)
 
             source = tile(0, x_place, matrix.shape[1])
@@ -102,10 +102,10 @@ class _Tile(NamedTuple):
     nowhere: ir.Value
 
 
-def _exist(
-    builder: ir.IRBuilder, first_row: ir.Value, end_row: ir.Value, first_column: ir.Value,
-    end_column: ir.Value, size: int,
-) -> list[list[ir.Value]]:  # fmt: skip
+def _exist(builder: ir.IRBuilder, limits: list[ir.Value], size: int) -> list[list[ir.Value]]:
+    """Whether the pixels of a tile of size x size lie within first and end row and column."""
+    first_row, end_row, first_column, end_column = limits
+
     def within(i: int, first: ir.Value, end: ir.Value) -> ir.Value:
         i = first.type(i)
         return builder.and_(builder.icmp_signed(">=", i, first), builder.icmp_signed("<", i, end))

@@ -96,9 +96,8 @@ def sgd_updates(
     if groups is None:
         reference.sgd_updates(params, grads, learning_rate)
         return
-    for size, arrays in groups:
-        rate = arrays[0][0].dtype.type(learning_rate)
-        _sgd(pool_for(_SGD_OPERATIONS * size), *arrays, rate)
+    for size, (p, g) in groups:
+        _sgd(pool_for(_SGD_OPERATIONS * size), p, g, p[0].dtype.type(learning_rate))
 
 
 @jit()
@@ -173,10 +172,12 @@ def adam_updates(
         reference.adam_updates(params, grads, ms, vs, *rates, step)
         return
     alpha = learning_rate * math.sqrt(1 - beta_2**step) / (1 - beta_1**step)
-    for size, arrays in groups:
-        dtype = arrays[0][0].dtype.type
-        rates = dtype(alpha), dtype(1 - beta_1), dtype(1 - beta_2), dtype(epsilon)
-        _adam(pool_for(_ADAM_OPERATIONS * size), *arrays, *rates)
+    for size, (p, g, m, v) in groups:
+        number = p[0].dtype.type
+        _adam(
+            pool_for(_ADAM_OPERATIONS * size), p, g, m, v,
+            number(alpha), number(1 - beta_1), number(1 - beta_2), number(epsilon),
+        )  # fmt: skip
 
 
 @jit()

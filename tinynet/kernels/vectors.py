@@ -6,20 +6,29 @@ itself, `tile` and `transform` write them down through llvmlite. What they have 
 
 import platform
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import extending, types
-from numba.core import cgutils
+from numba.core import cgutils as untyped_cgutils
 
 from tinynet.kernels.jit import config
 
 # numba says in part only which types its own functions take.
 intrinsic: Callable[[object], Any] = extending.intrinsic
-in_either: Any = extending.register_jitable  # Python's own, and compiled code's
+cgutils: Any = untyped_cgutils  # numba's help with emitting code
 declare: Any = cgutils.get_or_insert_function
 pointer_to: Any = types.CPointer
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def in_either(function: Callable[P, R]) -> Callable[P, R]:
+    """A function for Python and for compiled code alike."""
+    usable: Callable[P, R] = extending.register_jitable(function)
+    return usable
 
 
 class Registers(NamedTuple):

@@ -34,10 +34,14 @@ class Reshape(Layer):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """y = a copy of x in the new shape"""
+        return kernels.copy(self.view(x, training))
+
+    def view(self, x: Array, training: bool = False) -> Array:
+        """`forward` without the copy: y is another view of x's memory, for use within a model."""
         x = self.check_input(x)
         if training:
             self.keep(x)
-        return kernels.copy(x.reshape(len(x), *self.output_shape(x.shape[1:])))
+        return x.reshape(len(x), *self._built_shape)
 
     def backward(self, dy: Array) -> Array:
         """dx = dy in the shape of x"""
@@ -63,10 +67,14 @@ class Flatten(Layer):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """y = a copy of x, in rows"""
+        return kernels.copy(self.view(x, training))
+
+    def view(self, x: Array, training: bool = False) -> Array:
+        """`forward` without the copy: y is another view of x's memory, for use within a model."""
         x = self.check_input(x)
         if training:
             self.keep(x)
-        return kernels.copy(x.reshape(len(x), math.prod(x.shape[1:])))
+        return x.reshape(len(x), *self._built_shape)
 
     def backward(self, dy: Array) -> Array:
         """dx = dy in the shape of x"""

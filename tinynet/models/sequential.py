@@ -9,6 +9,7 @@ import numpy as np
 from tinynet import kernels, random
 from tinynet.errors import check_keywords, received
 from tinynet.layers.base import Array, Input, Layer, Shape, check_shape
+from tinynet.layers.reshaping import Flatten, Reshape
 from tinynet.models.model import Model
 
 
@@ -109,7 +110,7 @@ class Sequential(Model):
         """Through all layers, first to last; with ``logits``, without the last activation."""
         y = self.check_input(x)
         for layer in self.layers[:-1]:
-            y = layer.forward(y, training=training)
+            y = _give_on(layer, y, training)
         last: Any = self.layers[-1]
         if logits:
             return last.forward(y, training=training, logits=True)
@@ -204,6 +205,17 @@ class Sequential(Model):
             f"{self.label} has a layer called {layer.name!r} already; give one another name, "
             "by name= or by layer.name = ..."
         )
+
+
+def _give_on(layer: Layer, x: Array, training: bool) -> Array:
+    """`layer.forward`, or a view of x where the layer only reshapes.
+
+    Nobody writes to what goes from layer to layer. A class derived from these two may have a
+    forward of its own.
+    """
+    if isinstance(layer, Flatten | Reshape) and type(layer) in (Flatten, Reshape):
+        return layer.view(x, training)
+    return layer.forward(x, training=training)
 
 
 def _parts(layer: Layer) -> list[Layer]:

@@ -22,7 +22,7 @@ from tinynet.kernels.products import Plan, Strip, multiply, plan, strip
 from tinynet.kernels.reference import Array
 from tinynet.kernels.threads import pool_for, share
 from tinynet.kernels.tile import MAX_ROWS, panel_width, tile_rows
-from tinynet.kernels.transpose import transpose
+from tinynet.kernels.transpose import block_lanes, transpose, transpose_block
 
 _STRIP_TILES = 8
 _STRIP_ROWS = _STRIP_TILES * MAX_ROWS
@@ -39,7 +39,13 @@ _LARGE_BYTES = 2_000_000
 _LARGE_ROWS = 128
 
 # So many of k at once: a panel of B of this height fits a first-level cache.
-_BLOCK = 192
+_BLOCK = 384
+
+# So many tiles or panels are copied together, since they come from the same pages of memory.
+_TOGETHER = 8
+
+# What it takes to copy one number, in multiply-adds.
+_PACK_OPERATIONS = 30
 
 
 def matmul(
@@ -143,17 +149,19 @@ def _packed(a: Array, b: Array, transpose_a: bool, transpose_b: bool) -> tuple[A
     """op(a) and op(b) in the order in which the tiles read them.
 
     op(a) becomes (blocks of k, tiles, k in the block, rows of the tile), op(b) becomes (panels, k,
-    columns of the panel), with zeros for what is not there.
+    columns of the panel), with zeros for the k that are not there.
     """
-    a, b = a.T if transpose_a else a, b.T if transpose_b else b
-    (m, k), n = a.shape, b.shape[1]
+    m, k = a.shape[::-1] if transpose_a else a.shape
+    n = b.shape[0] if transpose_b else b.shape[1]
     width, height = panel_width(b.itemsize), tile_rows(m)
     blocks, block = _k_blocks(k)
-    tiles = empty((blocks, -(-m // height), block, height), a.dtype)
+    tiles = empty((blocks, -(-m // height), block, _tile_width(height, a.itemsize)), a.dtype)
     panels = empty((-(-n // width), blocks * block, width), b.dtype)
-    pool = pool_for(tiles.size + panels.size)
-    _pack_tiles(pool, a, tiles)
-    _pack_panels(pool, b, panels)
+    pool = pool_for(_PACK_OPERATIONS * (tiles.size + panels.size))
+    a_row, a_inner = (1, m) if transpose_a else (k, 1)
+    _pack_tiles(pool, a.reshape(-1), a_row, a_inner, m, k, height, tiles)
+    b_row, b_inner = (1, k) if transpose_b else (n, 1)
+    _pack_panels(pool, b.reshape(-1), b_row, b_inner, k, n, panels)
     return tiles, panels
 
 
@@ -163,42 +171,79 @@ def _k_blocks(k: int) -> tuple[int, int]:
     return blocks, -(-k // blocks)
 
 
-@jit()
-def _pack_tiles(pool: int, a: Array, tiles: Array) -> None:
-    share(pool, tiles.shape[1], _pack_tile, (a, tiles))
+def _tile_width(height: int, itemsize: int) -> int:
+    """The room for the rows of a tile: whole vectors, which can be transposed into it."""
+    lanes = block_lanes(itemsize)
+    return -(-height // lanes) * lanes
 
 
 @jit()
-def _pack_tile(t: int, a: Array, tiles: Array) -> None:
+def _pack_tiles(
+    pool: int, a: Array, a_row: int, a_inner: int, m: int, k: int, height: int, tiles: Array
+) -> None:
+    groups = -(-tiles.shape[1] // _TOGETHER)
+    share(pool, groups, _pack_some_tiles, (a, a_row, a_inner, m, k, height, tiles))
+
+
+@jit()
+def _pack_some_tiles(
+    group: int, a: Array, a_row: int, a_inner: int, m: int, k: int, height: int, tiles: Array
+) -> None:
     zero = tiles.dtype.type(0)
-    m, k = a.shape
-    blocks, _, block, height = tiles.shape
+    blocks, count, block, room = tiles.shape
+    flat = tiles.reshape(-1)
+    lanes = block_lanes(a.itemsize)
     for o in range(blocks):
-        for i in range(min(block, k - o * block)):
-            for r in range(min(height, m - t * height)):
-                tiles[o, t, i, r] = a[t * height + r, o * block + i]
-        for i in range(k - o * block, block):
-            for r in range(height):
-                tiles[o, t, i, r] = zero
+        last = min(block, k - o * block)
+        for start in range(0, block, lanes):
+            for t in range(group * _TOGETHER, min((group + 1) * _TOGETHER, count)):
+                at, first = (o * count + t) * block * room, t * height
+                end = min(start + lanes, last)
+                if a_inner == 1 and first + room <= m and start + lanes <= last:
+                    for r in range(0, room, lanes):
+                        corner = (first + r) * a_row + o * block + start
+                        transpose_block(a, corner, a_row, flat, at + start * room + r, room)
+                else:
+                    for i in range(start, end):
+                        for r in range(min(height, m - first)):
+                            entry = (first + r) * a_row + (o * block + i) * a_inner
+                            flat[at + i * room + r] = a[entry]
+                for i in range(max(start, last), min(start + lanes, block)):
+                    for r in range(height):
+                        flat[at + i * room + r] = zero
 
 
 @jit()
-def _pack_panels(pool: int, b: Array, panels: Array) -> None:
-    share(pool, len(panels), _pack_panel, (b, panels))
+def _pack_panels(
+    pool: int, b: Array, b_row: int, b_inner: int, k: int, n: int, panels: Array
+) -> None:
+    groups = -(-len(panels) // _TOGETHER)
+    share(pool, groups, _pack_some_panels, (b, b_row, b_inner, k, n, panels))
 
 
 @jit()
-def _pack_panel(p: int, b: Array, panels: Array) -> None:
+def _pack_some_panels(
+    group: int, b: Array, b_row: int, b_inner: int, k: int, n: int, panels: Array
+) -> None:
     zero = panels.dtype.type(0)
-    k, n = b.shape
-    width = panels.shape[2]
-    columns = min(width, n - p * width)
-    for i in range(k):
-        for j in range(columns):
-            panels[p, i, j] = b[i, p * width + j]
-    for i in range(k, panels.shape[1]):
-        for j in range(columns):
-            panels[p, i, j] = zero
+    count, height, width = panels.shape
+    flat = panels.reshape(-1)
+    lanes = block_lanes(b.itemsize)
+    for start in range(0, height, lanes):
+        for p in range(group * _TOGETHER, min((group + 1) * _TOGETHER, count)):
+            at, first = p * height * width, p * width
+            columns, end = min(width, n - first), min(start + lanes, k)
+            if b_row == 1 and columns == width and start + lanes <= k:
+                for j in range(0, width, lanes):
+                    corner = (first + j) * b_inner + start
+                    transpose_block(b, corner, b_inner, flat, at + start * width + j, width)
+            else:
+                for i in range(start, end):
+                    for j in range(columns):
+                        flat[at + i * width + j] = b[i * b_row + (first + j) * b_inner]
+            for i in range(max(start, k), min(start + lanes, height)):
+                for j in range(columns):
+                    flat[at + i * width + j] = zero
 
 
 @lru_cache(maxsize=64)
@@ -206,10 +251,10 @@ def _packed_plan(m: int, k: int, n: int, itemsize: int) -> Plan:
     """All panels for some rows, before the next rows: these then stay in the cache."""
     width, height = panel_width(itemsize), tile_rows(m)
     blocks, block = _k_blocks(k)
-    tiles = -(-m // height)
+    tiles, room = -(-m // height), _tile_width(height, itemsize)
     return plan([
         Strip(
-            a_at=tile * block * height, a_tile=block * height, a_row=1, a_outer=0, a_inner=height,
+            a_at=tile * block * room, a_tile=block * room, a_row=1, a_outer=0, a_inner=room,
             b_at=column * blocks * block, b_outer=0, b_inner=width,
             c_at=tile * height * n + column, c_row=n,
             rows=min(_STRIP_TILES * height, m - tile * height), tile_rows=height,
@@ -217,4 +262,4 @@ def _packed_plan(m: int, k: int, n: int, itemsize: int) -> Plan:
         )
         for tile in range(0, tiles, _STRIP_TILES)
         for column in range(0, n, width)
-    ], items=blocks, a_step=tiles * block * height, b_step=block * width)  # fmt: skip
+    ], items=blocks, a_step=tiles * block * room, b_step=block * width)  # fmt: skip

@@ -20,13 +20,19 @@ from numba import types
 from tinynet.kernels.jit import jit
 from tinynet.kernels.reference import Array
 from tinynet.kernels.threads import pool_for, share
-from tinynet.kernels.vectors import REGISTERS, intrinsic, load_vector, store_vector
+from tinynet.kernels.vectors import REGISTERS, in_either, intrinsic, load_vector, store_vector
 
 _BYTES = REGISTERS.vector_bytes
 
 
+@in_either
+def block_lanes(itemsize: int) -> int:
+    """How many rows and columns a block has."""
+    return _BYTES // itemsize
+
+
 @intrinsic
-def _transpose_block(
+def transpose_block(
     typingctx: Any, x: Any, x_at: Any, x_row: Any, y: Any, y_at: Any, y_row: Any
 ) -> Any:
     """y[j, i] = x[i, j] for one block: x[i, j] is x[x_at + i * x_row + j], y alike."""
@@ -70,19 +76,19 @@ def transpose(x: Array, y: Array) -> None:
 
 @jit()
 def _transpose(pool: int, x: Array, y: Array, m: int, n: int) -> None:
-    lanes = _BYTES // x.itemsize
+    lanes = block_lanes(x.itemsize)
     share(pool, -(-n // lanes), _transpose_columns, (x, y, m, n))
 
 
 @jit()
 def _transpose_columns(number: int, x: Array, y: Array, m: int, n: int) -> None:
     """As many columns of x as a vector has lanes."""
-    lanes = _BYTES // x.itemsize
+    lanes = block_lanes(x.itemsize)
     first = number * lanes
     last = min(first + lanes, n)
     whole = m - m % lanes if last - first == lanes else 0
     for i in range(0, whole, lanes):
-        _transpose_block(x, i * n + first, n, y, first * m + i, m)
+        transpose_block(x, i * n + first, n, y, first * m + i, m)
     for j in range(first, last):
         for i in range(whole, m):
             y[j * m + i] = x[i * n + j]
@@ -91,5 +97,5 @@ def _transpose_columns(number: int, x: Array, y: Array, m: int, n: int) -> None:
 @jit()
 def transpose_serially(x: Array, y: Array, m: int, n: int) -> None:
     """`transpose` for compiled code, without threads: x (m, n) and y (n, m), both flat."""
-    for number in range(-(-n // (_BYTES // x.itemsize))):
+    for number in range(-(-n // block_lanes(x.itemsize))):
         _transpose_columns(number, x, y, m, n)

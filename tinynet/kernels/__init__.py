@@ -54,8 +54,8 @@ from tinynet.kernels.reference import softmax_gradient as softmax_gradient
 from tinynet.kernels.reference import take as take
 from tinynet.kernels.reference import tanh as tanh
 from tinynet.kernels.reference import tanh_gradient as tanh_gradient
-from tinynet.kernels.threads import get_num_threads as get_num_threads
-from tinynet.kernels.threads import set_num_threads as set_num_threads
+from tinynet.kernels.thread_count import get_num_threads as get_num_threads
+from tinynet.kernels.thread_count import set_num_threads as set_num_threads
 
 KERNELS = tuple(
     name

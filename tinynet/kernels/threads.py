@@ -41,6 +41,9 @@ from numba.core.compiler_lock import global_compiler_lock
 
 from tinynet.kernels import atomics
 from tinynet.kernels.jit import config, jit
+from tinynet.kernels.thread_count import MOST_THREADS, on_change
+from tinynet.kernels.thread_count import get_num_threads as get_num_threads
+from tinynet.kernels.thread_count import set_num_threads as set_num_threads
 from tinynet.kernels.vectors import cgutils, intrinsic
 
 # Where in a pool's memory each integer is, in bytes. Those that different threads write to lie in
@@ -60,7 +63,6 @@ _MEMBER_BYTES = 256
 _MOST_TASKS = (1 << 32) - 1
 _MOST_GENERATIONS = 1 << 31  # after which they begin again: a training of hours has that many
 _STOP = -1  # a count of tasks that ends the workers
-_MOST_THREADS = 256
 
 # How often a worker looks for work before it sleeps: some 100 microseconds. A step of training
 # comes back sooner than that, and waking a sleeper takes 5 to 50.
@@ -97,6 +99,7 @@ def _share_start(count: int, shares: int, share: int) -> int:
 @jit()
 def _take_tasks(pool: int, generation: int, thread: int) -> None:
     """Do tasks of this generation as long as there are any, those of the own share first."""
+    finished = 0
     count, shares = atomics.load(pool + _COUNT), atomics.load(pool + _SHARES)
     entry, arguments = atomics.load(pool + _ENTRY), atomics.load(pool + _ARGUMENTS)
     for i in range(shares):
@@ -111,9 +114,10 @@ def _take_tasks(pool: int, generation: int, thread: int) -> None:
             if atomics.replace(ticket_at, ticket, ticket - 1):
                 if atomics.call(entry, arguments, end - (ticket & _MOST_TASKS)):
                     atomics.add(pool + _FAILED, 1)
-                if atomics.add(pool + _DONE, 1) == count:
-                    _wake(pool, _member(pool, 0))
+                finished += 1
             ticket = atomics.load(ticket_at)
+    if finished > 0 and atomics.add(pool + _DONE, finished) == count:
+        _wake(pool, _member(pool, 0))
 
 
 @jit()
@@ -201,8 +205,9 @@ def _compiled_share(typingctx: Any, pool: Any, count: Any, task: Any, arguments:
     signature = typingctx.resolve_function_type(task, (types.int64, *arguments.types), {})
     compiled = task.dispatcher.get_compile_result(signature)
     run_signature = types.int64(*[types.int64] * 4)
-    run = typingctx.resolve_function_type(types.Dispatcher(_run), run_signature.args, {})
-    run_compiled = _run.get_compile_result(run)
+    dispatcher: Any = _run
+    run = typingctx.resolve_function_type(types.Dispatcher(dispatcher), run_signature.args, {})
+    run_compiled = dispatcher.get_compile_result(run)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
         pool, count, _, packed = values
@@ -249,7 +254,7 @@ class _Pool:
     """The memory that the threads look at, the locks they sleep on, and the workers."""
 
     def __init__(self) -> None:
-        size = _MEMBERS + _MOST_THREADS * _MEMBER_BYTES
+        size = _MEMBERS + MOST_THREADS * _MEMBER_BYTES
         memory = np.zeros((size + _MEMBER_BYTES) // 8, np.int64)
         start = -memory.ctypes.data % _MEMBER_BYTES  # of the first whole cache line
         self._words = memory[start // 8 :]
@@ -261,7 +266,7 @@ class _Pool:
             (_ACQUIRE, ctypes.pythonapi.PyThread_acquire_lock),
             (_RELEASE, ctypes.pythonapi.PyThread_release_lock),
         ):
-            self._words[at // 8] = ctypes.cast(function, ctypes.c_void_p).value
+            self._words[at // 8] = ctypes.cast(function, ctypes.c_void_p).value or 0
         self._make_lock(0)
 
     def _make_lock(self, thread: int) -> None:
@@ -300,58 +305,22 @@ class _Pool:
         self._workers.clear()
 
 
+compiler_lock: Any = global_compiler_lock
+
 _pool: _Pool | None = None
-_threads = 1
+_threads = get_num_threads()
 _changing = threading.Lock()
 
 
-def _processors() -> int:
-    """How many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def get_num_threads() -> int:
-    """How many threads the compiled kernels use, the caller's among them."""
-    return _threads
-
-
-def set_num_threads(threads: int) -> None:
-    """Let the compiled kernels use this many threads, the caller's among them.
-
-    By default they use as many as there are processors, or what ``TINYNET_NUM_THREADS`` says. The
-    results are the same, bit for bit, for any number. NumPy's own threads are not concerned.
-
-    Raises TypeError for what is not an integer, ValueError where it is not from 1 to 256.
-    """
+def _use(threads: int) -> None:
     global _threads
-    if isinstance(threads, bool) or not isinstance(threads, int | np.integer):
-        raise TypeError(
-            f"the number of threads must be an integer, got {threads!r} of type "
-            f"{type(threads).__name__}"
-        )
-    if not 1 <= threads <= _MOST_THREADS:
-        raise ValueError(
-            f"the number of threads must be from 1 to {_MOST_THREADS}, got {threads} "
-            "(from kernels.set_num_threads or the environment variable TINYNET_NUM_THREADS)"
-        )
     with _changing:
-        _threads = int(threads)
+        _threads = threads
         if _pool is not None:
-            _pool.use(_threads)
+            _pool.use(threads)
 
 
-def _from_environment() -> int:
-    given = os.environ.get("TINYNET_NUM_THREADS", "")
-    if not given:
-        return min(_processors(), _MOST_THREADS)
-    try:
-        return int(given)
-    except ValueError:
-        raise ValueError(
-            f"the environment variable TINYNET_NUM_THREADS must be an integer, got {given!r}"
-        ) from None
+on_change.append(_use)
 
 
 def _make_pool() -> _Pool:
@@ -368,7 +337,7 @@ def _after_fork() -> None:
     """A forked process has none of the threads, and makes its own when it needs them."""
     global _pool, _changing
     _pool, _changing = None, threading.Lock()
-    global_compiler_lock.release()
+    compiler_lock.release()
 
 
 def _at_exit() -> None:
@@ -379,13 +348,12 @@ def _at_exit() -> None:
             _pool.stop()
 
 
-set_num_threads(_from_environment())
 atexit.register(_at_exit)
 if hasattr(os, "register_at_fork"):
     # A thread that compiles meanwhile would leave numba's lock closed in the new process.
     os.register_at_fork(
-        before=global_compiler_lock.acquire,
-        after_in_parent=global_compiler_lock.release,
+        before=compiler_lock.acquire,
+        after_in_parent=compiler_lock.release,
         after_in_child=_after_fork,
     )
 

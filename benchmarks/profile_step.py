@@ -54,6 +54,10 @@ def _dense(given: dict[str, Any], result: Any) -> int:
     return given["x"].size * given["kernel"].shape[1]
 
 
+def _dense_gradient(given: dict[str, Any], result: Any) -> int:
+    return given["dy"].size * given["x"].shape[1] * (2 if given.get("need_dx", True) else 1)
+
+
 def _conv2d(given: dict[str, Any], result: Any) -> int:
     """Of the output's size, a window's size times the input's channels for each entry."""
     y = result[0] if isinstance(result, tuple) else result
@@ -71,6 +75,7 @@ def _conv2d_input_gradient(given: dict[str, Any], result: Any) -> int:
 COSTS: dict[str, Callable[[dict[str, Any], Any], int]] = {
     "matmul": _matmul,
     "dense": _dense,
+    "dense_gradient": _dense_gradient,
     "conv2d": _conv2d,
     "conv2d_kernel_gradient": _conv2d_kernel_gradient,
     "conv2d_input_gradient": _conv2d_input_gradient,
@@ -79,7 +84,9 @@ COSTS: dict[str, Callable[[dict[str, Any], Any], int]] = {
 # Arguments that a kernel writes to as well. Others are only read, but for "out".
 IN_PLACE = {
     "sgd_update": {"param", "velocity"},
+    "sgd_updates": {"params"},
     "adam_update": {"param", "m", "v"},
+    "adam_updates": {"params", "ms", "vs"},
     "rmsprop_update": {"param", "mean_square", "velocity"},
 }
 
@@ -111,7 +118,9 @@ def arrays_in(value: Any) -> list[np.ndarray]:
 
 def describe(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> str:
     """The shapes of the arrays, and what is switched on."""
-    given = [*arguments, *(value for name, value in keywords.items() if name != "out")]
+    not_data = "out", "prepared"
+    given = [value for value in arguments if not isinstance(value, dict)]
+    given += [value for name, value in keywords.items() if name not in not_data]
     shapes = ["x".join(map(str, array.shape)) or "()" for array in arrays_in(given)]
     runs = [(shape, len(list(same))) for shape, same in itertools.groupby(shapes)]
     words = [f"{shape} *{times}" if times > 1 else shape for shape, times in runs]
@@ -128,7 +137,7 @@ def cost_of(kernel: str, given: dict[str, Any], result: Any) -> Cost:
         multiply_adds = count(given, result) if count else None
     except (KeyError, AttributeError, IndexError, TypeError):
         multiply_adds = None  # the kernel has other arguments by now
-    read = [value for name, value in given.items() if name != "out"]
+    read = [value for name, value in given.items() if name not in ("out", "prepared")]
     written = [given.get(name) for name in IN_PLACE.get(kernel, ())]
     return Cost(multiply_adds, _bytes(read) + _bytes([*written, given.get("out"), result]))
 

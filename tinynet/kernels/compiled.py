@@ -1,8 +1,15 @@
 """The kernels of `tinynet.kernels.reference`, compiled by numba: the same names, the same results.
 
-What is where: `tile` multiplies one small block of a matrix, `products` does lists of such blocks,
-`matrices` and `conv` make the lists; `activations`, `pooling`, `normalization` and `updates` are
-loops over numbers. `jit` says how all of them are compiled.
+From the ground up:
+
+- `cache` keeps what was compiled, `jit` says how all is compiled, `vectors` has the registers of
+  this CPU and the instructions for them, `atomics` those by which threads agree.
+- `threads` shares tasks out, `thread_count` knows among how many threads.
+- `tile` multiplies one small block of a matrix, `products` does lists of such blocks, `matrices`
+  and `conv` make the lists; `dense` is a whole fully connected layer.
+- `winograd` needs fewer multiplications for windows of 3x3, and `transform` does its maps.
+- `bias`, `activations`, `pooling`, `normalization`, `updates`, `samples` and `transpose` are passes
+  over numbers.
 """
 
 from tinynet.kernels.activations import (

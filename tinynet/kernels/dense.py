@@ -1,8 +1,8 @@
 """A fully connected layer, there and back, each as one call of compiled code.
 
 The products and the pass over bias and activation are those of `matrices` and `bias`. For layers
-of some hundred units, the way from Python into compiled code and back takes as long as the work,
-so it is made once: a step of mlp-100-75 became a tenth shorter.
+of some hundred units and batches of some dozen samples, the way from Python into compiled code and
+back takes as long as the work, so it is made once: a step of mlp-100-75 became a tenth shorter.
 """
 
 from functools import lru_cache
@@ -23,7 +23,7 @@ from tinynet.kernels.threads import pool_for
 from tinynet.kernels.tile import panel_width, strip_address
 from tinynet.kernels.transpose import transpose_serially
 
-# Up to so many rows, the way described above is taken.
+# Up to so many rows (samples), the products are done as described here.
 _MOST_ROWS = 64
 
 # For kernels of at least this size the sum over k is taken in parts. So a thread works on the same
@@ -107,10 +107,11 @@ def _dense(
     else:
         sums = np.empty(parts * m * n, x.dtype)
         share_strips(pool, address, x.reshape(-1), kernel.reshape(-1), sums, strips)
-        total[:] = sums[: m * n]
+        for i in range(m * n):
+            total[i] = sums[i]
         for part in range(1, parts):
             added = sums[part * m * n : (part + 1) * m * n]
-            for i in range(len(total)):
+            for i in range(m * n):
                 total[i] += added[i]
     add_bias(total, 0, n, m, n, bias, 0, relu)
 

@@ -172,8 +172,9 @@ def _sum(pool: int, parts: Array, total: Array) -> None:
 @jit()
 def _sum_block(block: int, parts: Array, total: Array) -> None:
     part = block_slice(block)
-    sums = total[part]
-    sums[:] = parts[0, part]
+    sums, first = total[part], parts[0, part]
+    for i in range(len(sums)):
+        sums[i] = first[i]
     for p in range(1, len(parts)):
         added = parts[p, part]
         for i in range(len(sums)):

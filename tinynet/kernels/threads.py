@@ -12,16 +12,17 @@ same part of the arrays, which it then finds in its cache. But nobody can rely o
 to what no other task touches, and the results have the same bits for any number of threads.
 
 How it works. A pool is a few integers in memory that all threads look at (`_GENERATION` and so
-on). The caller writes down the task, for each thread a ticket with the first number of its share,
-and then a new generation. The workers see the generation change and take numbers from the tickets,
+on). The caller writes down the task, for each thread a ticket that says how many of its share are
+left, and then a new generation. The workers see the generation change and take numbers from the tickets,
 one at a time, as the caller does too. Who finishes last of all lets the caller go on. A worker
 that has nothing to do looks for a new generation for some microseconds, in which the next kernel
 most likely comes, and then sleeps on a lock of Python's, which (unlike Python's objects) works
 without the interpreter lock.
 
 Nobody waits for a worker that does not come: if another program has its core, the caller does the
-tasks alone. So a busy machine costs what the other program takes and no more. A caller that
-finds the pool in use, by another Python thread, does all tasks by itself too.
+tasks alone. It waits for those that were begun, though, and with another program at work a worker
+may lose its core in the middle of one: a step then takes about twice as long. A caller that finds
+the pool in use, by another Python thread, does all tasks by itself.
 
 numba's own ``parallel=True`` was here before. It takes 8 microseconds a call, as this takes 1, a
 second more to compile each kernel, must not be entered by two Python threads, and does not

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 _LEAST = 1 << 16  # bytes; below this NumPy's own allocator is as quick
+_FEW = _LEAST // 16  # entries, which are never that many bytes
 _KEPT = 8  # arrays of one shape
 _LIMIT = 1 << 28  # bytes of all arrays that are kept
 
@@ -28,9 +29,11 @@ _bytes = 0
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """An array of any content, like np.empty."""
     global _bytes
-    if not isinstance(dtype, np.dtype):
-        dtype = np.dtype(dtype)
-    size = math.prod(shape) * dtype.itemsize
+    entries = math.prod(shape)
+    if entries < _FEW:
+        return np.empty(shape, dtype)
+    dtype = np.dtype(dtype)
+    size = entries * dtype.itemsize
     if size < _LEAST:
         return np.empty(shape, dtype)
     kept = _arrays.setdefault((shape, dtype), deque(maxlen=_KEPT))

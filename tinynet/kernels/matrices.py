@@ -38,8 +38,8 @@ _SMALL_BYTES = 40_000
 _LARGE_BYTES = 2_000_000
 _LARGE_ROWS = 128
 
-# So many of k at once: a panel of B of this height fits a first-level cache.
-_BLOCK = 384
+# So many of k at once: panels of B of this height, and some tiles of A, fit a second-level cache.
+_BLOCK = 1024
 
 # So many tiles or panels are copied together, since they come from the same pages of memory.
 _TOGETHER = 8

@@ -36,8 +36,12 @@ THREAD_VARIABLES = (
 # They make OpenBLAS run kernels of another CPU; with them NumPy would not be at its best.
 DROPPED_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 
-# Before a turn: the threads of the worker before stop looking for work within some 30 ms.
-PAUSE = 0.05
+# Before a turn: the threads of the worker before must have stopped looking for work. OpenBLAS's go
+# on for some 100 ms, and take a core from whoever comes next.
+PAUSE = 0.25
+
+# Before it is timed, a call is repeated for so long at least: a core that slept is slow at first.
+WARM_UP = 0.1
 
 
 def cores() -> int:
@@ -214,7 +218,7 @@ def timed(call: Callable[[], Any]) -> tuple[float, Any]:
 
 def typical_seconds(call: Callable[[], Any], seconds: float, least: int = 3) -> float:
     """The median time of one call: warmed up, then repeated for ``seconds``, ``least`` times."""
-    warm_until = time.perf_counter() + seconds / 4
+    warm_until = time.perf_counter() + max(seconds / 4, WARM_UP)
     while timed(call) and time.perf_counter() < warm_until:
         pass
     times: list[float] = []

@@ -2,10 +2,17 @@
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
 from tinynet import random
 from tinynet.datasets import fashion_mnist
+
+# The first example of a kernel takes as long as compiling it.
+settings.register_profile(
+    "tinynet", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("tinynet")
 
 Split = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinynet.kernels import compiled, threads
+from tinynet.kernels import compiled, matrices, threads
 
 Array = np.ndarray
 TRANSPOSES = [(False, False), (True, False), (False, True), (True, True)]
@@ -47,6 +47,20 @@ def test_transposes(dtype: str, transpose_a: bool, transpose_b: bool) -> None:
 @pytest.mark.parametrize(("transpose_a", "transpose_b"), TRANSPOSES)
 def test_large_matrices(dtype: str, transpose_a: bool, transpose_b: bool) -> None:
     check(dtype, 131, 733, 711, transpose_a, transpose_b)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("transpose_a", "transpose_b"), TRANSPOSES)
+def test_every_tail_of_a_large_matrix(
+    dtype: str, transpose_a: bool, transpose_b: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if these were large: k is cut into blocks of up to 192, all of the same length.
+    monkeypatch.setattr(matrices, "_LARGE_BYTES", 0)
+    monkeypatch.setattr(matrices, "_LARGE_ROWS", 1)
+    for m in (1, 6, 13, 15, 29, 113, 120):
+        for n in (1, 7, 16, 31, 33, 65):
+            for k in (1, 5, 192, 193, 389):
+                check(dtype, m, k, n, transpose_a, transpose_b)
 
 
 def test_nothing_is_written_beside_the_result() -> None:

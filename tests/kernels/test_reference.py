@@ -3,7 +3,7 @@
 import numpy as np
 import oracles
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tinynet.kernels import reference
@@ -47,7 +47,6 @@ def test_matmul(m: int, k: int, n: int) -> None:
 
 
 @given(case=windows(), c_out=st.integers(1, 3))
-@settings(deadline=None, max_examples=60)
 def test_conv2d(case: tuple[tuple[int, ...], Pair, Pair, str], c_out: int) -> None:
     shape, window, strides, padding = case
     x, kernel = normal(0, *shape), normal(1, *window, shape[3], c_out)
@@ -63,7 +62,6 @@ def test_conv2d(case: tuple[tuple[int, ...], Pair, Pair, str], c_out: int) -> No
 
 
 @given(case=windows())
-@settings(deadline=None, max_examples=60)
 def test_max_pool2d(case: tuple[tuple[int, ...], Pair, Pair, str]) -> None:
     shape, window, strides, padding = case
     x = normal(0, *shape)
@@ -76,7 +74,6 @@ def test_max_pool2d(case: tuple[tuple[int, ...], Pair, Pair, str]) -> None:
 
 
 @given(case=windows())
-@settings(deadline=None, max_examples=60)
 def test_average_pool2d(case: tuple[tuple[int, ...], Pair, Pair, str]) -> None:
     shape, window, strides, padding = case
     x = normal(0, *shape)

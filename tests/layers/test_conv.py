@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tinynet.layers import AveragePooling2D, Conv2D, MaxPooling2D
@@ -59,7 +59,6 @@ sizes = st.integers(1, 7)
 pairs = st.tuples(st.integers(1, 4), st.integers(1, 4))
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     kind=st.sampled_from([Conv2D, MaxPooling2D, AveragePooling2D]),
     shape=st.tuples(sizes, sizes, st.integers(1, 3)),

@@ -30,13 +30,13 @@ config: Any = numba.config  # what the variables NUMBA_... say
 def _folder() -> Path | None:
     """The folder for these kernels, made where it is not there; None where it cannot be used."""
     base = os.environ.get("TINYNET_CACHE")
-    root = Path(base) if base else platformdirs.user_cache_path("tinynet")
-    folder = root / f"kernels-{_fingerprint()}"
     try:
+        root = Path(base) if base else platformdirs.user_cache_path("tinynet")
+        folder = root / f"kernels-{_fingerprint()}"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if _is_private(folder) and os.access(folder, os.W_OK | os.X_OK):
             return folder.absolute()
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: a user without a home
         pass
     return None
 

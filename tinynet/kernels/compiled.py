@@ -13,8 +13,6 @@ From the ground up:
 """
 
 from tinynet.kernels.activations import (
-    bias_activation,
-    bias_activation_gradient,
     leaky_relu,
     leaky_relu_gradient,
     log_softmax,
@@ -37,12 +35,7 @@ from tinynet.kernels.normalization import (
     batch_norm_inference,
     dropout,
 )
-from tinynet.kernels.pooling import (
-    average_pool2d,
-    average_pool2d_gradient,
-    max_pool2d,
-    max_pool2d_gradient,
-)
+from tinynet.kernels.pooling import average_pool2d, average_pool2d_gradient
 from tinynet.kernels.samples import copy, take
 from tinynet.kernels.updates import (
     adam_update,
@@ -53,19 +46,25 @@ from tinynet.kernels.updates import (
 )
 
 if config.DISABLE_JIT:
-    # The tile is made of CPU instructions, which Python cannot run; loops it can.
+    # Some are made of CPU instructions, which Python cannot run; loops it can.
     from tinynet.kernels.reference import (
+        bias_activation,
+        bias_activation_gradient,
         conv2d,
         conv2d_input_gradient,
         conv2d_kernel_gradient,
         dense,
         dense_gradient,
         matmul,
+        max_pool2d,
+        max_pool2d_gradient,
     )
 else:
+    from tinynet.kernels.activations import bias_activation, bias_activation_gradient
     from tinynet.kernels.conv import conv2d, conv2d_input_gradient, conv2d_kernel_gradient
     from tinynet.kernels.dense import dense, dense_gradient
     from tinynet.kernels.matrices import matmul
+    from tinynet.kernels.pooling import max_pool2d, max_pool2d_gradient
 
 __all__ = [
     "adam_update",

@@ -13,11 +13,11 @@ to what no other task touches, and the results have the same bits for any number
 
 How it works. A pool is a few integers in memory that all threads look at (`_GENERATION` and so
 on). The caller writes down the task, for each thread a ticket that says how many of its share are
-left, and then a new generation. The workers see the generation change and take numbers from the tickets,
-one at a time, as the caller does too. Who finishes last of all lets the caller go on. A worker
-that has nothing to do looks for a new generation for some microseconds, in which the next kernel
-most likely comes, and then sleeps on a lock of Python's, which (unlike Python's objects) works
-without the interpreter lock.
+left, and then a new generation. The workers see the generation change and take numbers from the
+tickets, one at a time, as the caller does too. Who finishes last of all lets the caller go on. A
+worker that has nothing to do looks for a new generation for some microseconds, in which the next
+kernel most likely comes, and then sleeps on a lock of Python's, which (unlike Python's objects)
+works without the interpreter lock.
 
 Nobody waits for a worker that does not come: if another program has its core, the caller does the
 tasks alone. It waits for those that were begun, though, and with another program at work a worker
@@ -222,7 +222,7 @@ def _compiled_share(typingctx: Any, pool: Any, count: Any, task: Any, arguments:
             builder, run_compiled.fndesc, run_signature, call
         )
         with builder.if_then(builder.icmp_signed("!=", failed, word(0)), likely=False):
-            message = (f"{compiled.fndesc.qualname} failed in {task.dispatcher.py_func.__name__}",)
+            message = (f"a task of a kernel failed: {task.dispatcher.py_func.__qualname__}",)
             context.call_conv.return_user_exc(builder, RuntimeError, message)
         return context.get_dummy_value()
 

@@ -1,0 +1,245 @@
+"""Where compiled kernels are kept: with which text, by whom, and what is said about it."""
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import pytest
+
+import tinynet
+from tinynet.kernels import cache
+from tinynet.kernels.jit import config
+
+# There is nothing to keep where nothing is compiled.
+pytestmark = pytest.mark.skipif(bool(config.DISABLE_JIT), reason="nothing is compiled")
+
+FOLDER = "from tinynet.kernels import cache; print(cache.FOLDER)"
+WORK = """
+import numpy as np
+from tinynet import kernels
+x = np.array([[-1.0, 2.0]], np.float32)
+print(kernels.relu(x), kernels.matmul(x, x.T))
+"""
+RESULT = "[[0. 2.]] [[5.]]"
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """The folder of a copy of tinynet, to be changed."""
+    copy = tmp_path / "tinynet"
+    assert tinynet.__file__ is not None
+    shutil.copytree(
+        Path(tinynet.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__")
+    )
+    return copy
+
+
+def run(package: Path, code: str, **variables: str) -> tuple[str, str]:
+    """What the code prints to stdout and to stderr, run with that tinynet."""
+    inherited = {name: value for name, value in os.environ.items() if name != "TINYNET_KERNELS"}
+    ended = subprocess.run(
+        [sys.executable, "-B", "-c", code],
+        env={
+            **inherited,
+            "PYTHONPATH": os.pathsep.join([str(package.parent), *sys.path]),
+            "TINYNET_CACHE": str(package.parent / "cache"),
+            **variables,
+        },
+        cwd=package.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.strip(), ended.stderr
+
+
+# --- which text ----------------------------------------------------------------------------------
+
+
+def test_the_folder_is_that_of_the_text(package: Path) -> None:
+    folder = run(package, FOLDER)[0]
+    assert Path(folder).parent == package.parent / "cache"
+    assert run(package, FOLDER)[0] == folder
+    kernel = package / "kernels" / "updates.py"
+    text = kernel.read_bytes()
+    kernel.write_bytes(text.replace(b"p[i]", b"q[i]", 1))
+    assert run(package, FOLDER)[0] != folder
+    kernel.write_bytes(text)
+    assert run(package, FOLDER)[0] == folder
+
+
+def test_checks_of_bounds_are_kept_apart(package: Path) -> None:
+    other = "0" if config.BOUNDSCHECK else "1"
+    assert run(package, FOLDER)[0] != run(package, FOLDER, NUMBA_BOUNDSCHECK=other)[0]
+
+
+def test_a_changed_module_that_a_kernel_imports_is_noticed(package: Path) -> None:
+    amount, kernel = (package / "kernels" / name for name in ("amount.py", "kernel.py"))
+    kernel.write_text(
+        "from tinynet.kernels.amount import amount\n"
+        "from tinynet.kernels.jit import jit\n"
+        "@jit()\n"
+        "def kernel(x):\n"
+        "    return x + amount()\n"
+    )
+    code = (
+        "from tinynet.kernels.kernel import kernel\n"
+        "print(kernel(10), sum(kernel.stats.cache_hits.values()))"
+    )
+    for number in (1, 2):
+        amount.write_text(
+            f"from tinynet.kernels.jit import jit\n@jit()\ndef amount():\n    return {number}\n"
+        )
+        assert run(package, code)[0] == f"{10 + number} 0"
+        assert run(package, code)[0] == f"{10 + number} 1"  # this time from the folder
+
+
+# --- what is written, and said -------------------------------------------------------------------
+
+
+def files(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file()}
+
+
+def test_compiling_is_announced_once_and_only_the_cache_is_written_to(package: Path) -> None:
+    before = files(package.parent)
+    said, notice = run(package, WORK)
+    assert said == RESULT
+    assert notice.count("\n") == 1
+    assert notice.startswith("tinynet: compiling kernels for this machine")
+    assert str(package.parent / "cache") in notice
+    written = files(package.parent) - before
+    assert any(path.suffix == ".nbc" for path in written)
+    assert {path.suffix for path in written} <= {".nbi", ".nbc"}
+    assert all(path.is_relative_to(package.parent / "cache") for path in written)
+
+    assert run(package, WORK) == (RESULT, "")
+    assert files(package.parent) - before == written
+
+
+def test_a_folder_that_cannot_be_made_is_no_error(package: Path) -> None:
+    blocked = package.parent / "file"
+    blocked.touch()
+    before = files(package.parent)
+    said, notice = run(package, WORK, TINYNET_CACHE=str(blocked))
+    assert said == RESULT
+    assert "there is no folder to keep them in" in notice
+    assert files(package.parent) == before
+
+
+# --- whose folder --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TINYNET_CACHE", str(tmp_path / "a" / "b"))
+    return tmp_path / "a" / "b"
+
+
+def test_a_new_folder_is_the_users_alone(base: Path) -> None:
+    folder = cache._folder()
+    assert folder is not None
+    assert folder.parent == base
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert cache._folder() == folder
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="no such permissions")
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o720, 0o702, 0o1777])
+@pytest.mark.usefixtures("base")
+def test_a_folder_that_others_can_write_to_is_not_used(mode: int) -> None:
+    folder = cache._folder()
+    assert folder is not None
+    folder.chmod(mode)
+    assert cache._folder() is None
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root gives away")
+@pytest.mark.usefixtures("base")
+def test_a_folder_of_another_user_is_not_used() -> None:
+    folder = cache._folder()
+    assert folder is not None
+    os.chown(folder, 12345, -1)
+    assert cache._folder() is None
+
+
+@pytest.mark.skipif(hasattr(os, "getuid") and os.getuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_not_used(base: Path) -> None:
+    base.mkdir(parents=True)
+    base.chmod(0o500)
+    assert cache._folder() is None
+
+
+def test_a_file_in_the_place_of_the_folder(base: Path) -> None:
+    folder = cache._folder()
+    assert folder is not None
+    folder.rmdir()
+    folder.touch()
+    assert cache._folder() is None
+
+
+def test_a_relative_path_stays_what_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TINYNET_CACHE", "here")
+    folder = cache._folder()
+    assert folder is not None
+    assert folder.is_absolute()
+    assert folder.parent == tmp_path / "here"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the variable is Linux's")
+def test_without_the_variable_it_is_in_the_users_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TINYNET_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = cache._folder()
+    assert folder is not None
+    assert folder.parent == tmp_path / "tinynet"
+
+
+def test_a_user_without_a_home_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(name: str) -> Path:
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.delenv("TINYNET_CACHE", raising=False)
+    monkeypatch.setattr(cache.platformdirs, "user_cache_path", nowhere)
+    assert cache._folder() is None
+
+
+# --- numba's own setting -------------------------------------------------------------------------
+
+
+def usual_folder() -> bool:
+    """Whether numba keeps what is not tinynet's where the user wants it."""
+    folder: str = numba.config.CACHE_DIR
+    return folder == os.environ.get("NUMBA_CACHE_DIR", "")
+
+
+def test_the_setting_of_numba_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert usual_folder()
+    monkeypatch.setattr(cache, "FOLDER", tmp_path)
+    with cache.in_folder() as options:
+        assert options == {"cache": True}
+        assert numba.config.CACHE_DIR == str(tmp_path)  # noqa: SIM300
+    assert usual_folder()
+
+
+def test_the_setting_of_numba_is_left_alone_after_an_error() -> None:
+    with pytest.raises(ZeroDivisionError), cache.in_folder():
+        raise ZeroDivisionError
+    assert usual_folder()
+
+
+def test_nothing_is_kept_without_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "FOLDER", None)
+    with cache.in_folder() as options:
+        assert options == {}
+        assert usual_folder()

@@ -28,7 +28,7 @@ _GROUP = 8
 
 # So many shares of every array are handed out, so that a thread gets the same half (of two) of each
 # as in the products, where it is in its cache.
-_SHARES = 16
+_SHARES = 8
 
 
 def _groups(
@@ -108,6 +108,8 @@ def _sgd(pool: int, params: Group, grads: Group, learning_rate: Number) -> None:
 @jit()
 def _sgd_share(number: int, params: Group, grads: Group, learning_rate: Number) -> None:
     for which in range(_GROUP):
+        if len(params[which]) == 0:
+            continue  # nothing but filling
         part = _share_of(params[which], number)
         p, g = params[which][part], grads[which][part]
         for i in range(len(p)):
@@ -196,6 +198,8 @@ def _adam_share(
     rate_2: Number, epsilon: Number,
 ) -> None:  # fmt: skip
     for which in range(_GROUP):
+        if len(params[which]) == 0:
+            continue  # nothing but filling
         part = _share_of(params[which], number)
         p, g, m, v = params[which][part], grads[which][part], ms[which][part], vs[which][part]
         for i in range(len(p)):

@@ -39,7 +39,7 @@ _LARGE_BYTES = 2_000_000
 _LARGE_ROWS = 128
 
 # So many of k at once: panels of B of this height, and some tiles of A, fit a second-level cache.
-_BLOCK = 1024
+_BLOCK = 2048
 
 # So many tiles or panels are copied together, since they come from the same pages of memory.
 _TOGETHER = 8
@@ -81,6 +81,8 @@ def _c_order(x: Array, transpose: bool) -> tuple[Array, bool]:
 
 
 def _overlap(out: Array, a: Array, b: Array) -> bool:
+    if out.base is None and a.base is None and b.base is None:  # each has memory of its own
+        return out is a or out is b
     return np.may_share_memory(out, a) or np.may_share_memory(out, b)
 
 

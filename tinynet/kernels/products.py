@@ -104,11 +104,13 @@ def multiply(
     for, while it is in the cache; the bias is that of C's columns. The plan must be `complete`.
     """
     finish = relu or bias is not None
+    flat = c.reshape(-1)
+    if bias is None:
+        bias = zero_bias(c.shape[-1], c.dtype) if relu else flat  # which is then not read
     strips, items, groups, a_step, b_step, c_step, work, _ = plan
     _multiply(
-        pool_for(work), strip_address(c.dtype), a.reshape(-1), b.reshape(-1), c.reshape(-1),
-        strips, items, groups, a_step, b_step, c_step,
-        finish, zero_bias(c.shape[-1], c.dtype) if bias is None else bias, relu,
+        pool_for(work), strip_address(c.dtype), a.reshape(-1), b.reshape(-1), flat, strips, items,
+        groups, a_step, b_step, c_step, finish, bias, relu,
     )  # fmt: skip
 
 

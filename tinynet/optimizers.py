@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from operator import is_
 from typing import Any
 
-import numpy as np
-
 from tinynet import kernels
 from tinynet.errors import check_float, check_keywords, unknown_name
 from tinynet.kernels.reference import Array
@@ -63,7 +61,10 @@ class Optimizer:
                 self._check(key, param, grads.get(key))
             for key, param in params.items():
                 if key not in self.slots:
-                    self.slots[key] = {name: np.zeros_like(param) for name in self.slot_names}
+                    self.slots[key] = {
+                        name: kernels.lasting_zeros(param.shape, param.dtype)
+                        for name in self.slot_names
+                    }
             self._checked = arrays
             self._prepared = {}
             self._weights = [(param, grads[key], self.slots[key]) for key, param in params.items()]

@@ -97,3 +97,20 @@ def test_what_a_layer_returned_stays_as_it_was():
     y = [relu(each) for each in x]
     for given, got in zip(x, y, strict=True):
         np.testing.assert_array_equal(got, np.maximum(given, 0))
+
+
+@pytest.mark.parametrize("shape", [(3,), (784, 128), (0, 5), (1600, 128)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_lasting_zeros_begin_apart(shape, dtype):
+    arrays = [memory.lasting_zeros(shape, dtype) for _ in range(8)]
+    for number, array in enumerate(arrays):
+        assert array.shape == shape
+        assert array.dtype == dtype
+        assert array.flags.carray
+        assert not array.any()
+        array.fill(number)
+    for number, array in enumerate(arrays):
+        assert (array == number).all()
+    if arrays[0].nbytes >= 4096:
+        assert len({address(array) % 4096 for array in arrays}) == 8
+        assert all(address(array) % 64 == 0 for array in arrays)

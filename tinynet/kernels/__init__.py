@@ -15,6 +15,7 @@ from tinynet.kernels import reference
 from tinynet.kernels.geometry import output_size as output_size
 from tinynet.kernels.geometry import pad_amounts as pad_amounts
 from tinynet.kernels.memory import empty as empty
+from tinynet.kernels.memory import lasting_zeros as lasting_zeros
 from tinynet.kernels.reference import adam_update as adam_update
 from tinynet.kernels.reference import adam_updates as adam_updates
 from tinynet.kernels.reference import average_pool2d as average_pool2d

@@ -142,8 +142,9 @@ class Layer:
         self, name: str, shape: Shape, initializer: Any, rng: np.random.Generator
     ) -> None:
         """Make a trainable array and the zeros where its gradient will be."""
-        self.params[name] = initializers.get(initializer)(shape, self.dtype, rng)
-        self.grads[name] = np.zeros(shape, self.dtype)
+        self.params[name] = kernels.lasting_zeros(shape, self.dtype)
+        self.params[name][...] = initializers.get(initializer)(shape, self.dtype, rng)
+        self.grads[name] = kernels.lasting_zeros(shape, self.dtype)
 
     def check_input(self, x: ArrayLike) -> Array:
         """x as an array of this layer's dtype, or an error that says what does not fit."""

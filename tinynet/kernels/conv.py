@@ -222,8 +222,8 @@ def _spread_products(
     """dx for images of few channels, which would leave most of a vector's lanes empty.
 
     What each dy gives to its window, (pixels, kh * kw * c_in), is one product of matrices with
-    columns enough; then all windows are added up. For the CNN's first layer this takes a sixth of
-    the time.
+    columns enough; then all windows are added up. For the CNN's first layer this takes a quarter
+    of the time.
     """
     kh, kw, c_in, c_out = kernel.shape
     given = matmul(plain(dy).reshape(-1, c_out), plain(kernel).reshape(-1, c_out), transpose_b=True)

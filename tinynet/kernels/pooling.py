@@ -58,7 +58,7 @@ def _on_image(start: int, window: int, size: int) -> Pair:
 #
 # What one window does, for all channels, is written as vector instructions: the largest entry so
 # far and its number stay in registers. Loops over channels inside of the loops over the window,
-# which is what the compiler can vectorize by itself, took three times as long.
+# which is what the compiler can vectorize by itself, took more than twice as long.
 
 
 class _Window(NamedTuple):

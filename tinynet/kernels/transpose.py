@@ -9,7 +9,7 @@ to where log2(lanes) rounds of it make columns out of rows:
     c0 c1 c2 c3      b0 d0 b1 d1      a2 b2 c2 d2
     d0 d1 d2 d3      b2 d2 b3 d3      a3 b3 c3 d3
 
-What it bought: number by number, a transposed kernel took longer than the product with it.
+What it bought: number by number, transposing a kernel took as long as the product with it.
 """
 
 from typing import Any

@@ -33,7 +33,8 @@ def run(name, *arguments, cwd, **environment):
 def test_an_example_trains_on_the_sample_and_reports(name, tmp_path):
     done = run(name, "--data", "sample", "--epochs", "1", "--out", "pictures", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    # The first time on a machine one line says that kernels are being compiled.
+    assert re.sub(r"\Atinynet: compiling kernels .*\n", "", done.stderr) == ""
     assert done.stdout.startswith("Training on the sample that comes with tinynet: 6,000 images")
     assert "This was the sample, a tenth of the data" in done.stdout
     accuracy = re.search(r"^Test accuracy (0\.\d{4}), loss \d\.\d{4}$", done.stdout, re.M)

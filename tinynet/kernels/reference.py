@@ -24,10 +24,15 @@ Labels = NDArray[Any]
 Shape4 = tuple[int, int, int, int]
 Prepared = dict[str, Any]
 
+# OpenBLAS may read beyond its operands and drop what it made of that. Where those bytes happen to
+# be a NaN, NumPy warns of an invalid value in a product that has none (numpy issue 24067).
+_blas = np.errstate(invalid="ignore")
+
 
 # --- matrix product ------------------------------------------------------------------------------
 
 
+@_blas
 def matmul(
     a: Array,
     b: Array,
@@ -264,6 +269,7 @@ def _windows(x_padded: Array, window: Pair, strides: Pair) -> Array:
     return views[:, :: strides[0], :: strides[1]]
 
 
+@_blas
 def conv2d(
     x: Array,
     kernel: Array,
@@ -286,6 +292,7 @@ def conv2d(
     return bias_activation(z, bias, activation, negative_slope)
 
 
+@_blas
 def conv2d_kernel_gradient(
     x: Array,
     dy: Array,
@@ -303,6 +310,7 @@ def conv2d_kernel_gradient(
     return np.ascontiguousarray(d_kernel.transpose(1, 2, 0, 3))
 
 
+@_blas
 def conv2d_input_gradient(
     dy: Array,
     kernel: Array,

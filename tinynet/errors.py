@@ -84,6 +84,13 @@ def check_keywords(function: Callable[P, R]) -> Callable[P, R]:
     return checked
 
 
+def check_bool(name: str, value: object) -> bool:
+    """``value`` as a bool. Raises TypeError for anything else than True and False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {received(value)}")
+    return bool(value)
+
+
 def check_int(name: str, value: object, minimum: int | None = None) -> int:
     """``value`` as an int; NumPy's integers are taken, booleans and floats are not.
 

@@ -1,0 +1,121 @@
+"""The base class of callbacks, and the History that `fit` returns."""
+
+from typing import Any
+
+from tinynet.errors import check_int
+
+Logs = dict[str, float]
+Params = dict[str, Any]
+
+
+class Callback:
+    """The base class: a hook for each moment, each doing nothing until a subclass overrides it.
+
+    ``model`` is the model in training, ``params`` a dict of "verbose", "epochs" and "steps" (the
+    batches of an epoch); both are set before the first hook is called.
+
+    needs_finite_input: a subclass that sets it True makes `fit` look for NaN and infinity in x
+    before it trains, and refuse them.
+    """
+
+    needs_finite_input = False
+
+    # Any: the models import this module, and a callback may use whatever its model offers.
+    model: Any = None
+    params: Params | None = None
+
+    def set_model(self, model: Any) -> None:
+        """Take the model in training."""
+        self.model = model
+
+    def set_params(self, params: Params) -> None:
+        """Take the dict of "verbose", "epochs" and "steps"."""
+        self.params = params
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Called once, before the first epoch."""
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Called once, after the last epoch, with the logs of that epoch."""
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Called before the first batch of an epoch."""
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Called after an epoch and its validation; ``logs`` has the means over the epoch."""
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Called before a batch is trained on."""
+        self.on_batch_begin(batch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Called after a batch was trained on; ``logs`` has the means over the epoch so far."""
+        self.on_batch_end(batch, logs)
+
+    def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Another name for on_train_batch_begin."""
+
+    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Another name for on_train_batch_end."""
+
+    def on_test_begin(self, logs: Logs | None = None) -> None:
+        """Called before an evaluation or validation."""
+
+    def on_test_end(self, logs: Logs | None = None) -> None:
+        """Called after an evaluation or validation, with its results."""
+
+    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Called before a batch is evaluated."""
+
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Called after a batch was evaluated; ``logs`` has the means so far."""
+
+    def on_predict_begin(self, logs: Logs | None = None) -> None:
+        """Called before a prediction."""
+
+    def on_predict_end(self, logs: Logs | None = None) -> None:
+        """Called after a prediction."""
+
+    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Called before a batch is predicted."""
+
+    def on_predict_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Called after a batch was predicted; ``logs["outputs"]`` is the prediction."""
+
+
+HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
+
+
+class History(Callback):
+    """What `fit` returns: ``history["loss"]`` is the list of losses, one an epoch.
+
+    epoch: the numbers of the epochs, counted from 0.
+    history: a list for each name in the logs; "val_" lists are shorter than ``epoch`` where
+    `fit` does not validate after each epoch.
+    epochs_of: for each of these lists, the epochs that its values are of.
+
+    `fit` makes a new History each time. One that is passed to several calls of `fit` goes on
+    where it ended.
+    """
+
+    def __init__(self) -> None:
+        self.epoch: list[int] = []
+        self.history: dict[str, list[float]] = {}
+        self.epochs_of: dict[str, list[int]] = {}
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Append the epoch's number and logs."""
+        self.epoch.append(epoch)
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(value)
+            self.epochs_of.setdefault(name, []).append(epoch)
+
+    def __repr__(self) -> str:
+        last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in self.history.items())
+        epochs = f"{len(self.epoch)} epoch{'' if len(self.epoch) == 1 else 's'}"
+        return f"<History of {epochs}{', last ' if last else ''}{last}>"
+
+
+def check_verbose(value: object) -> int:
+    """``verbose`` as an int; booleans are taken too, since scripts write verbose=True."""
+    return check_int("verbose", int(value) if isinstance(value, bool) else value, minimum=0)

@@ -84,6 +84,13 @@ def check_keywords(function: Callable[P, R]) -> Callable[P, R]:
     return checked
 
 
+def check_name(name: object) -> str | None:
+    """``name``, which may be None. Raises TypeError for what is neither that nor a string."""
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"name must be a string, got {received(name)}")
+    return name
+
+
 def check_bool(name: str, value: object) -> bool:
     """``value`` as a bool. Raises TypeError for anything else than True and False."""
     if not isinstance(value, bool | np.bool_):

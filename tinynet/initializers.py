@@ -11,13 +11,13 @@ height * width * in and height * width * out.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from tinynet import random
+from tinynet import configs, random
 from tinynet.errors import check_int, check_keywords, unknown_name
 
 Array = NDArray[np.floating]
@@ -27,7 +27,7 @@ Shape = tuple[int, ...]
 TRUNCATED_STD = 0.87962566103423978
 
 
-class Initializer:
+class Initializer(configs.Configurable):
     """Base of all initializers; a subclass overrides ``__call__``, and get_config for arguments."""
 
     @check_keywords
@@ -186,13 +186,15 @@ _CLASSES: dict[str, type[Initializer]] = {
 def get(identifier: object) -> Initializer:
     """The initializer that ``identifier`` names or is.
 
-    identifier: a name ("he_normal" or "HeNormal"), an Initializer, a subclass of it, or a function
-    (shape, dtype) -> array.
+    identifier: a name ("he_normal" or "HeNormal"), an Initializer, a subclass of it, what
+    `serialize` makes of one, or a function (shape, dtype) -> array.
 
     Raises ValueError for an unknown name, TypeError for anything else.
     """
     if isinstance(identifier, Initializer):
         return identifier
+    if isinstance(identifier, Mapping):
+        return deserialize(identifier)
     if isinstance(identifier, type) and issubclass(identifier, Initializer):
         return identifier()
     if callable(identifier):
@@ -201,3 +203,22 @@ def get(identifier: object) -> Initializer:
         if identifier in (name, kind.__name__):
             return kind()
     raise unknown_name("initializer", identifier, _CLASSES)
+
+
+def serialize(identifier: object) -> Any:
+    """What `get` takes, as plain data that it takes as well; names and functions as they are."""
+    if isinstance(identifier, _Function):
+        return identifier.function
+    if isinstance(identifier, Initializer):
+        return configs.serialize(identifier)
+    if isinstance(identifier, type):
+        return identifier.__name__
+    return identifier
+
+
+def deserialize(data: object) -> Initializer:
+    """The initializer that `serialize` described.
+
+    Raises ValueError for an unknown class, TypeError for what is no such description.
+    """
+    return configs.deserialize("initializer", data, {c.__name__: c for c in _CLASSES.values()})

@@ -17,8 +17,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from tinynet import kernels
-from tinynet.errors import check_float, check_keywords, received, unknown_name
+from tinynet import configs, kernels
+from tinynet.configs import serialize
+from tinynet.errors import (
+    check_bool,
+    check_float,
+    check_keywords,
+    check_name,
+    received,
+    unknown_name,
+)
 from tinynet.kernels.reference import Array
 from tinynet.metrics import mean_squared_error
 
@@ -30,8 +38,10 @@ __all__ = [
     "SparseCategoricalCrossentropy",
     "binary_crossentropy",
     "categorical_crossentropy",
+    "deserialize",
     "get",
     "mean_squared_error",
+    "serialize",
     "sparse_categorical_crossentropy",
 ]
 
@@ -40,7 +50,7 @@ EPSILON = 1e-7
 Labels = NDArray[Any]  # class indices (integers), or numbers of the predictions' dtype
 
 
-class Loss:
+class Loss(configs.Configurable):
     """``loss = sum(losses * sample_weight) / n``, one loss for each of n samples.
 
     A loss of your own overrides two methods, both of which see rows, y_pred (n, c):
@@ -60,7 +70,7 @@ class Loss:
 
     @check_keywords
     def __init__(self, *, name: str | None = None) -> None:
-        self.name = name or re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
+        self.name = check_name(name) or re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
 
     def call(self, y_true: Labels, y_pred: Array) -> Array:
         """The loss of each row: y_true as `check` returns it, y_pred (n, c) -> losses (n,)."""
@@ -230,7 +240,7 @@ class SparseCategoricalCrossentropy(Loss):
     @check_keywords
     def __init__(self, from_logits: bool = False, *, name: str | None = None) -> None:
         super().__init__(name=name)
-        self.from_logits = bool(from_logits)
+        self.from_logits = check_bool("from_logits", from_logits)
 
     def check(
         self, y_true: ArrayLike, output_shape: tuple[int, ...], dtype: DTypeLike = "float32"
@@ -289,7 +299,7 @@ class _Distribution(Loss):
         self, from_logits: bool = False, label_smoothing: float = 0.0, *, name: str | None = None
     ) -> None:
         super().__init__(name=name)
-        self.from_logits = bool(from_logits)
+        self.from_logits = check_bool("from_logits", from_logits)
         self.label_smoothing = check_float("label_smoothing", label_smoothing, 0, 1)
 
     def check(
@@ -487,6 +497,14 @@ def get(identifier: object) -> Loss:
             "does not have; subclass losses.Loss with call and gradient"
         )
     raise unknown_name("loss", identifier, [*_CLASSES, *_ALIASES])
+
+
+def deserialize(data: object) -> Loss:
+    """The loss that `serialize` described: ``{"class_name": ..., "config": ...}``.
+
+    Raises ValueError for an unknown class, TypeError for what is no such description.
+    """
+    return configs.deserialize("loss", data, {c.__name__: c for c in _CLASSES.values()})
 
 
 # --- shapes, values, clipping --------------------------------------------------------------------

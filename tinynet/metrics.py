@@ -5,23 +5,31 @@ over. The functions of the same names give the value of each sample. Names and r
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinynet.errors import check_float, check_int, check_keywords, received, unknown_name
+from tinynet import configs
+from tinynet.errors import (
+    check_float,
+    check_int,
+    check_keywords,
+    check_name,
+    received,
+    unknown_name,
+)
 
 Values = NDArray[Any]
 
 
-class Metric:
+class Metric(configs.Configurable):
     """Base of all metrics; one of your own overrides update_state, result and reset_state."""
 
     @check_keywords
     def __init__(self, name: str | None = None) -> None:
-        self.name = name or re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
+        self.name = check_name(name) or re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
         self.reset_state()
 
     def update_state(
@@ -37,6 +45,17 @@ class Metric:
     def reset_state(self) -> None:
         """Forget all batches."""
         raise NotImplementedError(f"{type(self).__name__} must define reset_state")
+
+    def get_state(self) -> dict[str, Any]:
+        """What a backup in the middle of an epoch needs, to go on with the same numbers."""
+        raise NotImplementedError(
+            f"{type(self).__name__} must define get_state and set_state, so that a training can be "
+            "backed up within an epoch; save_freq='epoch' does without"
+        )
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go back to what `get_state` returned."""
+        raise NotImplementedError(f"{type(self).__name__} must define set_state")
 
     def __call__(
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
@@ -99,6 +118,14 @@ class MeanMetric(Metric):
         """Forget all samples."""
         self.total = 0.0
         self.count = 0.0
+
+    def get_state(self) -> dict[str, Any]:
+        """The two sums."""
+        return {"total": self.total, "count": self.count}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from these sums."""
+        self.total, self.count = float(state["total"]), float(state["count"])
 
 
 class MeanMetricWrapper(MeanMetric):
@@ -341,6 +368,36 @@ def get(
     elif callable(identifier):
         return MeanMetricWrapper(identifier)
     raise unknown_name("metric", identifier, [*_CLASSES, *_ALIASES])
+
+
+def serialize(identifier: object) -> Any:
+    """What `get` takes, as plain data that `deserialize` makes into the same.
+
+    A function of this module becomes its name. Raises TypeError for other functions.
+    """
+    if isinstance(identifier, Metric) and not isinstance(identifier, MeanMetricWrapper):
+        return configs.serialize(identifier)
+    if isinstance(identifier, str):
+        return identifier
+    name = getattr(identifier, "__name__", None)
+    known = [*_CLASSES, *(kind.__name__ for kind in _CLASSES.values())]
+    if name in known and globals().get(name) is identifier:
+        return name
+    raise TypeError(
+        f"the metric {received(identifier)} is a function of your own, which cannot be described "
+        "by data; write it as a subclass of Metric"
+    )
+
+
+def deserialize(data: object) -> Metric | str:
+    """What `serialize` described: a metric, or a name for `get`.
+
+    Raises ValueError for an unknown class or name, TypeError for what is no such description.
+    """
+    if isinstance(data, str):
+        get(data)
+        return data
+    return configs.deserialize("metric", data, {c.__name__: c for c in _CLASSES.values()})
 
 
 def resolve(

@@ -9,15 +9,18 @@ from collections.abc import Mapping, Sequence
 from operator import is_
 from typing import Any
 
-from tinynet import kernels
-from tinynet.errors import check_float, check_keywords, unknown_name
+from tinynet import configs, kernels
+from tinynet.configs import serialize
+from tinynet.errors import check_bool, check_float, check_keywords, check_name, unknown_name
 from tinynet.kernels.reference import Array
+
+__all__ = ["SGD", "Adam", "Optimizer", "RMSprop", "deserialize", "get", "serialize"]
 
 Slots = dict[str, Array]
 Weight = tuple[Array, Array, Slots]  # a weight, its gradient, its slots
 
 
-class Optimizer:
+class Optimizer(configs.Configurable):
     """Base of all optimizers: the learning rate, the count of steps, the slots.
 
     A subclass names its slots and overrides `update`, which is called once for each weight.
@@ -31,7 +34,7 @@ class Optimizer:
 
     def __init__(self, learning_rate: float = 0.01, name: str = "optimizer") -> None:
         self.learning_rate = learning_rate
-        self.name = name
+        self.name = check_name(name) or "optimizer"
         self.iterations = 0
         self.slots: dict[str, Slots] = {}
         # The arrays of the last step: training brings the same ones again and again.
@@ -130,7 +133,7 @@ class SGD(Optimizer):
     ) -> None:
         super().__init__(learning_rate, name)
         self.momentum = check_float("momentum", momentum, minimum=0, maximum=1)
-        self.nesterov = bool(nesterov)
+        self.nesterov = check_bool("nesterov", nesterov)
         self.slot_names = ("velocity",) if self.momentum else ()
 
     def update(self, param: Array, grad: Array, slots: Slots) -> None:
@@ -267,3 +270,11 @@ def get(identifier: object) -> Optimizer:
     if isinstance(identifier, str) and identifier.lower() in _CLASSES:
         return _CLASSES[identifier.lower()]()
     raise unknown_name("optimizer", identifier, _CLASSES)
+
+
+def deserialize(data: object) -> Optimizer:
+    """The optimizer that `serialize` described: ``{"class_name": ..., "config": ...}``.
+
+    Raises ValueError for an unknown class, TypeError for what is no such description.
+    """
+    return configs.deserialize("optimizer", data, {c.__name__: c for c in _CLASSES.values()})

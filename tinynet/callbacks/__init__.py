@@ -15,7 +15,9 @@ ones; the History comes last. Setting ``self.model.stop_training = True`` ends t
 """
 
 from tinynet.callbacks.base import HOOKS, Callback, History
+from tinynet.callbacks.backup import BackupAndRestore
 from tinynet.callbacks.callback_list import CallbackList
+from tinynet.callbacks.checkpoint import ModelCheckpoint
 from tinynet.callbacks.csv_logger import CSVLogger
 from tinynet.callbacks.functions import LambdaCallback
 from tinynet.callbacks.monitors import EarlyStopping, MonitorCallback, ReduceLROnPlateau
@@ -24,6 +26,7 @@ from tinynet.callbacks.terminate_on_nan import TerminateOnNaN
 
 __all__ = [
     "HOOKS",
+    "BackupAndRestore",
     "CSVLogger",
     "Callback",
     "CallbackList",
@@ -31,6 +34,7 @@ __all__ = [
     "History",
     "LambdaCallback",
     "LearningRateScheduler",
+    "ModelCheckpoint",
     "MonitorCallback",
     "ReduceLROnPlateau",
     "TerminateOnNaN",

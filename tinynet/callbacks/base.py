@@ -20,6 +20,9 @@ class Callback:
 
     needs_finite_input = False
 
+    # Whether it is called after the others, and the History, at every moment.
+    comes_last = False
+
     # Any: the models import this module, and a callback may use whatever its model offers.
     model: Any = None
     params: Params | None = None
@@ -31,6 +34,17 @@ class Callback:
     def set_params(self, params: Params) -> None:
         """Take the dict of "verbose", "epochs" and "steps"."""
         self.params = params
+
+    def get_state(self) -> dict[str, Any]:
+        """What this callback has learned from the training so far, for a backup of the training.
+
+        A subclass that remembers anything from one call to the next overrides this and
+        `set_state`: a dict of None, booleans, numbers, text, arrays, and lists and dicts of such.
+        """
+        return {}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `get_state` returned; called after `on_train_begin`."""
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Called once, before the first epoch."""
@@ -109,6 +123,17 @@ class History(Callback):
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
             self.epochs_of.setdefault(name, []).append(epoch)
+
+    def get_state(self) -> dict[str, Any]:
+        """All of it."""
+        return {"epoch": self.epoch, "history": self.history, "epochs_of": self.epochs_of}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from this history."""
+        self.epoch[:] = state["epoch"]
+        for kept, own in ((state["history"], self.history), (state["epochs_of"], self.epochs_of)):
+            own.clear()
+            own.update(kept)
 
     def __repr__(self) -> str:
         last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in self.history.items())

@@ -25,6 +25,8 @@ class CallbackList:
         self.callbacks = _check_callbacks(callbacks)
         if not any(isinstance(callback, History) for callback in self.callbacks):
             self.callbacks.append(History())
+        # A backup holds what the others have made of an epoch.
+        self.callbacks.sort(key=lambda callback: callback.comes_last)
         self.history = next(c for c in reversed(self.callbacks) if isinstance(c, History))
         for callback in self.callbacks:
             callback.set_model(model)

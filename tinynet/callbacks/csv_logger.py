@@ -5,6 +5,9 @@ import warnings
 from collections.abc import Sequence
 from os import PathLike, fspath
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from tinynet.callbacks.base import Callback, Logs
 from tinynet.errors import check_bool, check_keywords, received
@@ -76,6 +79,17 @@ class CSVLogger(Callback):
                 stacklevel=2,
             )
         self._write([epoch, *(logs.get(key, "NA") for key in self.keys)])
+
+    def get_state(self) -> dict[str, Any]:
+        """The columns, and the file as it is."""
+        text = self._path.read_bytes() if self.keys is not None else b""
+        return {"keys": self.keys, "text": np.frombuffer(text, np.uint8) if text else None}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Put the file back, without the rows of epochs that will be trained again."""
+        self.keys = state["keys"]
+        if state["text"] is not None:
+            self._path.write_bytes(state["text"].tobytes())
 
     def _write(self, row: Sequence[object]) -> None:
         with open(self._path, "a", newline="") as file:

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ class MonitorCallback(Callback):
     Raises ValueError for a mode of another name, and where "auto" cannot tell from the name.
     """
 
+    _STATE: tuple[str, ...] = ("best",)  # the attributes that change while training
+
     def __init__(self, monitor: str, mode: str, min_delta: float) -> None:
         if not isinstance(monitor, str):
             raise TypeError(
@@ -31,6 +34,15 @@ class MonitorCallback(Callback):
         self.mode = _direction(monitor) if mode == "auto" else mode
         self.min_delta = abs(check_float("min_delta", min_delta))
         self.best: float | None = None
+
+    def get_state(self) -> dict[str, Any]:
+        """The best so far, and how long it was ago."""
+        return {name: getattr(self, name) for name in self._STATE}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        for name in self._STATE:
+            setattr(self, name, state[name])
 
     def is_improvement(self, value: float, reference: float | None) -> bool:
         """Whether ``value`` is better than ``reference``; any number is better than None."""
@@ -94,6 +106,8 @@ class EarlyStopping(MonitorCallback):
 
     A monitored name that the logs cannot have is a ValueError at the end of the first epoch.
     """
+
+    _STATE = "wait", "stopped_epoch", "best", "best_epoch", "best_weights"
 
     @check_keywords
     def __init__(
@@ -165,6 +179,8 @@ class ReduceLROnPlateau(MonitorCallback):
 
     The epoch's logs get "learning_rate", the rate that the epoch was trained with.
     """
+
+    _STATE = "best", "wait", "cooldown_counter"
 
     @check_keywords
     def __init__(

@@ -1,6 +1,7 @@
 """The end of a training that has lost its way."""
 
 import math
+from typing import Any
 
 from tinynet.callbacks.base import Callback, Logs
 from tinynet.errors import check_bool, check_keywords
@@ -21,6 +22,14 @@ class TerminateOnNaN(Callback):
     def __init__(self, raise_error: bool = False) -> None:
         self.raise_error = check_bool("raise_error", raise_error)
         self.epoch = 0
+
+    def get_state(self) -> dict[str, Any]:
+        """The epoch's number."""
+        return {"epoch": self.epoch}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on in this epoch."""
+        self.epoch = state["epoch"]
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Keep the epoch's number for the message."""

@@ -19,7 +19,32 @@ from tinynet.layers.reshaping import Flatten, Rescaling, Reshape
 # Keras's short names.
 MaxPool2D, AvgPool2D, GlobalAvgPool2D = MaxPooling2D, AveragePooling2D, GlobalAveragePooling2D
 
+# By the name that configs and files have for them: only what stands here can come out of a file.
+CLASSES: dict[str, type[Layer]] = {
+    layer.__name__: layer
+    for layer in (
+        Activation,
+        AveragePooling2D,
+        BatchNormalization,
+        Conv2D,
+        Dense,
+        Dropout,
+        Flatten,
+        GlobalAveragePooling2D,
+        Input,
+        LeakyReLU,
+        MaxPooling2D,
+        ReLU,
+        Rescaling,
+        Reshape,
+        Sigmoid,
+        Softmax,
+        Tanh,
+    )
+}
+
 __all__ = [
+    "CLASSES",
     "Activation",
     "AveragePooling2D",
     "BatchNormalization",

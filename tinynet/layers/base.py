@@ -8,20 +8,39 @@ they stand alone; arrays always have it, first.
 import inspect
 import math
 import re
-from collections.abc import Sequence
-from typing import Any, Self
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinynet import initializers, kernels, random
+from tinynet.configs import Configurable
 from tinynet.errors import received, unknown_arguments
 
 Array = NDArray[np.floating]
 Shape = tuple[int, ...]
 
+_shapes_only = ContextVar("_shapes_only", default=False)
 
-class Layer:
+
+@contextmanager
+def shapes_only() -> Iterator[None]:
+    """Within the block layers are built without weights: zeros that take no memory stand for them.
+
+    So a reader of files learns the shapes before it allocates anything, or draws random numbers
+    that nobody needs.
+    """
+    token = _shapes_only.set(True)
+    try:
+        yield
+    finally:
+        _shapes_only.reset(token)
+
+
+class Layer(Configurable):
     """Base of all layers.
 
     To write one, override `output_shape`, `forward` and `backward`, and `build` where it has
@@ -69,7 +88,7 @@ class Layer:
         self.trainable = trainable
         self.dtype = "float32"
         self.params: dict[str, Array] = {}
-        self.grads: dict[str, Array] = {}
+        self._grads: dict[str, Array] | None = None
         self.state: dict[str, Array] = {}
         self.built = False
         self.input_shape = None if input_shape is None else check_shape("input_shape", input_shape)
@@ -131,20 +150,34 @@ class Layer:
         """The arguments that make this layer again."""
         return {"name": self.name, "trainable": self.trainable}
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """A new layer with the arguments of ``config``."""
-        return cls(**config)
+    def own_generator(self) -> np.random.Generator | None:
+        """The generator that this layer alone draws from, if it has one: files keep its state."""
+        return None
 
     # --- what a layer uses to implement it -------------------------------------------------------
 
     def add_param(
         self, name: str, shape: Shape, initializer: Any, rng: np.random.Generator
     ) -> None:
-        """Make a trainable array and the zeros where its gradient will be."""
-        self.params[name] = kernels.lasting_zeros(shape, self.dtype)
-        self.params[name][...] = initializers.get(initializer)(shape, self.dtype, rng)
-        self.grads[name] = kernels.lasting_zeros(shape, self.dtype)
+        """Make a trainable array."""
+        self.params[name] = self._new_array(shape, initializer, rng)
+
+    def add_state(
+        self,
+        name: str,
+        shape: Shape,
+        initializer: Any,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        """Make an array that the optimizer does not change."""
+        self.state[name] = self._new_array(shape, initializer, rng)
+
+    def _new_array(self, shape: Shape, initializer: Any, rng: np.random.Generator | None) -> Array:
+        if _shapes_only.get():
+            return np.broadcast_to(np.zeros((), self.dtype), shape)
+        array = kernels.lasting_zeros(shape, self.dtype)
+        array[...] = initializers.get(initializer)(shape, self.dtype, rng)
+        return array
 
     def check_input(self, x: ArrayLike) -> Array:
         """x as an array of this layer's dtype, or an error that says what does not fit."""
@@ -188,6 +221,23 @@ class Layer:
         return dy, self._saved
 
     # --- for everyone ----------------------------------------------------------------------------
+
+    @property
+    def grads(self) -> dict[str, Array]:
+        """The gradients, same keys as params: zeros before the first backward.
+
+        They are made when they are first asked for, since a model that only predicts needs none.
+        """
+        if self._grads is None:
+            self._grads = {
+                name: kernels.lasting_zeros(param.shape, param.dtype)
+                for name, param in self.params.items()
+            }
+        return self._grads
+
+    @grads.setter
+    def grads(self, grads: dict[str, Array]) -> None:
+        self._grads = grads
 
     def __call__(self, x: ArrayLike, training: bool = False) -> Array:
         """`forward`, after building the layer for inputs like x where it was not built yet."""

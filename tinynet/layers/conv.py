@@ -3,7 +3,7 @@
 from typing import Any
 
 from tinynet import initializers, kernels
-from tinynet.errors import check_int, received
+from tinynet.errors import check_bool, check_int, received
 from tinynet.kernels.geometry import Pair
 from tinynet.layers.activations import LEAKY_RELU_SLOPE, check_activation
 from tinynet.layers.base import Array, Layer, Shape, check_images
@@ -79,7 +79,7 @@ class Conv2D(Layer):
         self.strides = check_pair("strides", strides)
         self.padding = check_padding(padding)
         self.activation = self.output_activation = check_activation(activation)
-        self.use_bias = use_bias
+        self.use_bias = check_bool("use_bias", use_bias)
         self.kernel_initializer = kernel_initializer
         self.bias_initializer = bias_initializer
         initializers.get(kernel_initializer), initializers.get(bias_initializer)
@@ -140,6 +140,6 @@ class Conv2D(Layer):
             "padding": self.padding,
             "activation": self.activation,
             "use_bias": self.use_bias,
-            "kernel_initializer": self.kernel_initializer,
-            "bias_initializer": self.bias_initializer,
+            "kernel_initializer": initializers.serialize(self.kernel_initializer),
+            "bias_initializer": initializers.serialize(self.bias_initializer),
         }

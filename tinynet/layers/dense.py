@@ -3,7 +3,7 @@
 from typing import Any
 
 from tinynet import initializers, kernels
-from tinynet.errors import check_int
+from tinynet.errors import check_bool, check_int
 from tinynet.layers.activations import LEAKY_RELU_SLOPE, check_activation
 from tinynet.layers.base import Array, Layer, Shape
 
@@ -38,7 +38,7 @@ class Dense(Layer):
         super().__init__(**kwargs)
         self.units = check_int("units", units, minimum=1)
         self.activation = self.output_activation = check_activation(activation)
-        self.use_bias = use_bias
+        self.use_bias = check_bool("use_bias", use_bias)
         self.kernel_initializer = kernel_initializer
         self.bias_initializer = bias_initializer
         initializers.get(kernel_initializer), initializers.get(bias_initializer)
@@ -94,8 +94,8 @@ class Dense(Layer):
             "units": self.units,
             "activation": self.activation,
             "use_bias": self.use_bias,
-            "kernel_initializer": self.kernel_initializer,
-            "bias_initializer": self.bias_initializer,
+            "kernel_initializer": initializers.serialize(self.kernel_initializer),
+            "bias_initializer": initializers.serialize(self.bias_initializer),
         }
 
 

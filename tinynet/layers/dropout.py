@@ -50,6 +50,10 @@ class Dropout(Layer):
         dy, (noise,) = self.recall(dy)
         return kernels.dropout(dy, noise, self.rate)
 
+    def own_generator(self) -> np.random.Generator | None:
+        """The generator that ``seed`` started, if there is a seed."""
+        return None if self.seed is None else self.rng
+
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this layer again."""
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from tinynet import initializers, kernels
-from tinynet.errors import check_float, received
+from tinynet.errors import check_bool, check_float, received
 from tinynet.layers.base import Array, Layer, Shape
 
 
@@ -47,8 +47,8 @@ class BatchNormalization(Layer):
         self.axis = axis
         self.momentum = check_float("momentum", momentum, minimum=0.0, maximum=1.0)
         self.epsilon = check_float("epsilon", epsilon, above=0.0)
-        self.center = center
-        self.scale = scale
+        self.center = check_bool("center", center)
+        self.scale = check_bool("scale", scale)
         self.beta_initializer = beta_initializer
         self.gamma_initializer = gamma_initializer
         initializers.get(beta_initializer), initializers.get(gamma_initializer)
@@ -67,8 +67,8 @@ class BatchNormalization(Layer):
             self.add_param("gamma", channels, self.gamma_initializer, rng)
         if self.center:
             self.add_param("beta", channels, self.beta_initializer, rng)
-        self.state["moving_mean"] = np.zeros(channels, self.dtype)
-        self.state["moving_variance"] = np.ones(channels, self.dtype)
+        self.add_state("moving_mean", channels, "zeros")
+        self.add_state("moving_variance", channels, "ones")
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """y = gamma * (x - mean) / sqrt(variance + epsilon) + beta"""
@@ -124,6 +124,6 @@ class BatchNormalization(Layer):
             "epsilon": self.epsilon,
             "center": self.center,
             "scale": self.scale,
-            "beta_initializer": self.beta_initializer,
-            "gamma_initializer": self.gamma_initializer,
+            "beta_initializer": initializers.serialize(self.beta_initializer),
+            "gamma_initializer": initializers.serialize(self.gamma_initializer),
         }

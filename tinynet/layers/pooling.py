@@ -3,6 +3,7 @@
 from typing import Any
 
 from tinynet import kernels
+from tinynet.errors import check_bool
 from tinynet.kernels.geometry import Pair
 from tinynet.layers.base import Array, Layer, Shape, check_images
 from tinynet.layers.conv import check_padding, check_pair, windowed_size
@@ -104,7 +105,7 @@ class GlobalAveragePooling2D(Layer):
 
     def __init__(self, *, keepdims: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.keepdims = keepdims
+        self.keepdims = check_bool("keepdims", keepdims)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """(h, w, c) -> (c,)"""

@@ -1,6 +1,14 @@
-"""Models: layers connected, and the loop that trains them."""
+"""Models: layers connected, the loop that trains them, and files of them."""
 
 from tinynet.models.model import Model
+from tinynet.models.reading import clone_model, load_model, model_from_json, save_model
 from tinynet.models.sequential import Sequential
 
-__all__ = ["Model", "Sequential"]
+__all__ = [
+    "Model",
+    "Sequential",
+    "clone_model",
+    "load_model",
+    "model_from_json",
+    "save_model",
+]

@@ -1,13 +1,13 @@
 """The door of a model: what comes in as x, y and weights is checked and converted here, once."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet import kernels
+from tinynet import kernels, random
 from tinynet.errors import check_float, check_int, received
 
 Array = NDArray[np.floating]
@@ -123,21 +123,37 @@ class Batches:
         self._rng = rng
         self._shuffle = shuffle
         # The first order is drawn at once, so that the first pass can be looked at beforehand.
-        self.order = self._new_order()
-        self._passes = self._all_passes()
+        self._begin_pass()
 
-    def _new_order(self) -> NDArray[np.intp] | None:
-        return self._rng.permutation(self.samples) if self._shuffle else None
-
-    def _all_passes(self) -> Iterator[slice | NDArray[np.intp]]:
-        while True:
-            for start in range(0, self.samples, self.batch_size):
-                batch = slice(start, min(start + self.batch_size, self.samples))
-                yield batch if self.order is None else self.order[batch]
-            self.order = self._new_order()
+    def _begin_pass(self) -> None:
+        self.position = 0
+        # A backup keeps what the order was drawn from, which is shorter than the order.
+        self._drawn_from = random.state_of(self._rng)
+        self.order = self._rng.permutation(self.samples) if self._shuffle else None
 
     def __next__(self) -> slice | NDArray[np.intp]:
-        return next(self._passes)
+        if self.position == self.samples:
+            self._begin_pass()
+        start = self.position
+        self.position = min(start + self.batch_size, self.samples)
+        batch = slice(start, self.position)
+        return batch if self.order is None else self.order[batch]
+
+    def get_state(self) -> dict[str, Any]:
+        """Where the present pass is, and what its order was drawn from."""
+        return {"position": self.position, "drawn_from": self._drawn_from}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go to where `get_state` was called; the generator is left as it is just after the order.
+
+        Raises ValueError for what is no such state.
+        """
+        position = check_int("position", state["position"], 0)
+        if position > self.samples:
+            raise ValueError(f"position must be at most {self.samples}, got {position}")
+        random.restore(self._rng, state["drawn_from"])
+        self._begin_pass()
+        self.position = position
 
     def first_position(self, samples: NDArray[np.intp]) -> tuple[int, int]:
         """Of ``samples``, the one that the first pass meets first, and the batch, from 0."""

@@ -4,7 +4,9 @@ The training loop knows nothing of how layers are connected; a subclass, such as
 `tinynet.models.Sequential`, says that in build, forward, backward and backward_params.
 """
 
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from os import PathLike
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +17,7 @@ from tinynet.callbacks import Callback, CallbackList, History
 from tinynet.errors import check_int, check_keywords, received, unknown_name
 from tinynet.layers.base import Array, Layer, Shape
 from tinynet.metrics import MeanMetricWrapper, Metric, resolve
+from tinynet.models import writing
 from tinynet.models.data import (
     Batches,
     Labels,
@@ -28,6 +31,7 @@ from tinynet.models.data import (
     take,
 )
 from tinynet.models.interrupt import Interrupt, catch_interrupt
+from tinynet.models.loop import Running, TrainingLoop
 from tinynet.models.progress import Progress, check_verbose
 from tinynet.models.summary import format_size, table
 
@@ -73,6 +77,7 @@ class Model(Layer):
         self.dtype = dtype
         self.compiled = False
         self.stop_training = False
+        self.loop: TrainingLoop | None = None  # the fit at hand
         self.layers = []
 
     # --- what a kind of model says about itself --------------------------------------------------
@@ -94,6 +99,15 @@ class Model(Layer):
             for layer in self.layers
             for key, array in getattr(layer, kind).items()
         }
+
+    @property
+    def grads(self) -> dict[str, Array]:
+        """The gradients of all params."""
+        return self.collect("grads") if self._grads is None else self._grads
+
+    @grads.setter
+    def grads(self, grads: dict[str, Array]) -> None:
+        self._grads = grads
 
     @property
     def trainable_params(self) -> dict[str, Array]:
@@ -122,6 +136,70 @@ class Model(Layer):
             raise unknown_name("layer", name, by_name, taken="a name")
         return by_name[name]
 
+    # --- files -----------------------------------------------------------------------------------
+
+    @check_keywords
+    def save(
+        self,
+        filepath: str | PathLike[str],
+        overwrite: bool = True,
+        *,
+        include_optimizer: bool = True,
+    ) -> None:
+        """Write the model to a file, from which `tinynet.models.load_model` makes the same one.
+
+        In it are the architecture, the weights, the state of layers and, where the model was
+        compiled, the loss, the metrics and the optimizer with its slots and steps, so that
+        training goes on exactly where it stopped. ``python -m tinynet.saving FILE`` shows what is
+        in a file. Until the new file is whole, the old one stays.
+
+        filepath: must end in ``.tinynet``.   overwrite: False raises FileExistsError where it is.
+        include_optimizer: False leaves out what `compile` was given.
+
+        Raises TypeError, before anything is written, where the model has parts that are not
+        tinynet's own, since a file holds no code; ValueError where it has no weights yet, or for
+        another ending; OSError where the file cannot be written.
+        """
+        writing.save_model(self, filepath, overwrite, include_optimizer)
+
+    @check_keywords
+    def save_weights(self, filepath: str | PathLike[str], overwrite: bool = True) -> None:
+        """Write the weights alone, by the names of their layers; see `load_weights`.
+
+        filepath: must end in ``.tinynet``.   overwrite: False raises FileExistsError where it is.
+
+        Raises ValueError where the model has no weights yet, or for another ending; OSError where
+        the file cannot be written.
+        """
+        writing.save_weights(self, filepath, overwrite)
+
+    @check_keywords
+    def load_weights(self, filepath: str | PathLike[str], skip_mismatch: bool = False) -> None:
+        """Take the weights from a file that `save_weights` or `save` wrote.
+
+        Weights are matched by the names of layers and params. They are rounded, or widened, to the
+        model's dtype.
+
+        skip_mismatch: load what fits, and warn of what is missing, extra or of another shape,
+            instead of raising.
+
+        Raises a `tinynet.saving.ModelFileError`, before any weight is changed, for what is wrong
+        with the file and for weights that do not fit; OSError where it cannot be read.
+        """
+        writing.load_weights(self, filepath, skip_mismatch)
+
+    def to_json(self, **kwargs: Any) -> str:
+        """The architecture, without weights, for `tinynet.models.model_from_json`.
+
+        kwargs: for json.dumps, such as ``indent=2``.
+
+        Raises TypeError where the model has parts that are not tinynet's own.
+        """
+        return json.dumps(writing.plain(writing.describe_model(self), "the model"), **kwargs)
+
+    def learn_shape(self) -> None:
+        """Find out the shape of the inputs where it can be known by now."""
+
     # --- compile ---------------------------------------------------------------------------------
 
     @check_keywords
@@ -147,6 +225,11 @@ class Model(Layer):
         self.optimizer, self.loss = chosen_optimizer, chosen_loss
         self._metrics = list(metrics or [])
         self.compiled = True
+
+    @property
+    def metrics_given(self) -> list[Any]:
+        """What `compile` was given as metrics."""
+        return self._metrics
 
     def _require_compiled(self, caller: str) -> None:
         if not self.compiled:
@@ -245,17 +328,22 @@ class Model(Layer):
             _check_finite(train[0], batches, steps, initial_epoch)
 
         self.stop_training = False
+        loop = self.loop = TrainingLoop(
+            self, listeners.callbacks, _named_data(train, validation), batches, scores,
+            initial_epoch, steps,
+        )  # fmt: skip
         logs: Logs = {}
         epoch = initial_epoch
         with catch_interrupt() as interrupt:
             listeners.on_train_begin()
             try:
-                for epoch in range(initial_epoch, epochs):
-                    listeners.on_epoch_begin(epoch)
+                while loop.epoch < epochs and not self.stop_training:
+                    epoch = loop.epoch
+                    if not loop.step:  # and not in the middle of an epoch, after a crash
+                        loop.running.reset()
+                        listeners.on_epoch_begin(epoch)
                     with Progress(f"Epoch {epoch + 1}/{epochs}", steps, verbose) as progress:
-                        logs = self._train_epoch(
-                            train, batches, steps, scores, listeners, progress, interrupt
-                        )
+                        logs = self._train_epoch(train, loop, steps, listeners, progress, interrupt)
                         if interrupt.requested:
                             break
                         if validation is not None and validates(epoch + 1):
@@ -265,15 +353,18 @@ class Model(Layer):
                             logs |= {f"val_{name}": value for name, value in results.items()}
                         progress.finish(logs)
                     logs = dict(sorted(logs.items()))
+                    loop.epoch, loop.step = epoch + 1, 0
                     listeners.on_epoch_end(epoch, logs)
-                    if self.stop_training or interrupt.requested:
+                    if interrupt.requested:
                         break
+                loop.completed = not interrupt.requested
                 if interrupt.requested and verbose:
                     print(f"Interrupted in epoch {epoch + 1}; the model keeps what it has learned.")
             finally:
                 self.forget()
                 self.loss.forget()
                 listeners.on_train_end(logs)
+                self.loop = None
         return self.history
 
     def _split_data(
@@ -307,27 +398,27 @@ class Model(Layer):
     def _train_epoch(
         self,
         data: Data,
-        batches: Batches,
+        loop: TrainingLoop,
         steps: int,
-        scores: list[Metric],
         listeners: CallbackList,
         progress: Progress,
         interrupt: Interrupt,
     ) -> Logs:
-        """One epoch over ``data``: the means of loss and metrics."""
+        """One epoch over ``data``, or what is left of it: the means of loss and metrics."""
         x, y, weights = data
-        running = Running(scores)
+        running = loop.running
         params = self.trainable_params
         hooks = listeners.wants_train_batches
-        for step in range(steps):
+        for step in range(loop.step, steps):
             if hooks:
                 listeners.on_train_batch_begin(step)
-            batch = next(batches)
+            batch = next(loop.batches)
             y_batch = take(y, batch)
             w_batch = None if weights is None else take(weights, batch)
             loss, y_pred = self._train_step(take(x, batch), y_batch, w_batch, params)
             running.add(loss, y_batch, y_pred)
             progress.step(running.logs)
+            loop.step = step + 1
             if hooks:
                 listeners.on_train_batch_end(step, running.logs())
             if self.stop_training or interrupt.requested:
@@ -555,34 +646,12 @@ class Model(Layer):
             self.build(x.shape[1:], random.generator())
 
     def _require_built(self, caller: str) -> None:
+        self.learn_shape()
         if not self.built:
             raise ValueError(
                 f"{self.label} does not know its input's shape and has no weights yet, so "
                 f"{caller}() would return noise; begin it with Input(shape), or call fit() first"
             )
-
-
-class Running:
-    """The means of loss and metrics over the batches so far."""
-
-    def __init__(self, scores: list[Metric]) -> None:
-        self._scores = scores
-        self._loss = 0.0
-        self._samples = 0
-        for score in scores:
-            score.reset_state()
-
-    def add(self, loss: float, y: Labels, y_pred: Array) -> None:
-        """Count one batch in."""
-        self._loss += loss * len(y)
-        self._samples += len(y)
-        for score in self._scores:
-            score.update_state(y, y_pred)
-
-    def logs(self) -> Logs:
-        """The loss, then the metrics, by name."""
-        logs = {"loss": self._loss / self._samples}
-        return logs | {score.name: float(score.result()) for score in self._scores}
 
 
 def _as_results(logs: Logs, return_dict: bool) -> float | list[float] | Logs:
@@ -591,6 +660,14 @@ def _as_results(logs: Logs, return_dict: bool) -> float | list[float] | Logs:
         return dict(sorted(logs.items()))
     values = list(logs.values())
     return values if len(values) > 1 else values[0]
+
+
+def _named_data(train: Data, validation: Data | None) -> dict[str, Any]:
+    names = "x", "y", "sample_weight"
+    found = dict(zip(names, train, strict=True))
+    for name, array in zip(names, validation or (None, None, None), strict=True):
+        found[f"validation {name}"] = array
+    return found
 
 
 def _part(data: Data, part: slice) -> Data:

@@ -1,13 +1,15 @@
 """Sequential: a chain of layers, each taking what the one before it gives."""
 
 import inspect
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 
 from tinynet import kernels, random
+from tinynet.configs import deserialize, serialize
 from tinynet.errors import check_keywords, received
+from tinynet.layers import CLASSES
 from tinynet.layers.base import Array, Input, Layer, Shape, check_shape
 from tinynet.layers.reshaping import Flatten, Reshape
 from tinynet.models.model import Model
@@ -68,14 +70,14 @@ class Sequential(Model):
             self.input_shape = shape
         layer.placed = True
         self.layers.append(layer)
-        self._chain_changed()
+        self.refresh()
 
     def pop(self) -> Layer:
         """Take the last layer off and return it. Raises ValueError where there is none."""
         if not self.layers:
             raise ValueError(f"{self.label} has no layers to take off")
         layer = self.layers.pop()
-        self._chain_changed()
+        self.refresh()
         return layer
 
     def build(
@@ -95,7 +97,7 @@ class Sequential(Model):
             if not layer.built:
                 layer.build(shape, random.generator() if rng is None else rng)
             shape = layer.output_shape(shape)
-        self._chain_changed()
+        self.refresh()
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """The shape of the last layer's output. Raises ValueError where a layer does not fit."""
@@ -136,15 +138,28 @@ class Sequential(Model):
         self.grads = self.collect("grads")
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make a model like this one, of the same layers."""
+        """The arguments that make a model like this one, its layers as plain data."""
         head = [Input(self.input_shape)] if self.input_shape is not None else []
-        return {**super().get_config(), "dtype": self.dtype, "layers": [*head, *self.layers]}
+        inner = [serialize(layer) for layer in (*head, *self.layers)]
+        return {**super().get_config(), "dtype": self.dtype, "layers": inner}
 
-    def _require_built(self, caller: str) -> None:
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """A new model of what `get_config` returned; layers may be there as objects, too.
+
+        Raises ValueError for a layer that tinynet does not have.
+        """
+        classes = {**CLASSES, "Sequential": Sequential}
+        inner = [
+            layer if isinstance(layer, Layer) else deserialize("layer", layer, classes)
+            for layer in config.get("layers") or ()
+        ]
+        return cls(**{**config, "layers": inner})
+
+    def learn_shape(self) -> None:
+        """A model at the head, nested before it knew its shapes, may have learned them since."""
         if not self.built and self.layers and self.layers[0].built:
-            # A model at the head, nested before it knew its shapes, has learned them since.
             self.build(self.layers[0].input_shape or ())
-        super()._require_built(caller)
 
     # --- joints of the chain ---------------------------------------------------------------------
 
@@ -159,8 +174,8 @@ class Sequential(Model):
             raise ValueError(f"Input must stand first in {self.label} and only once, got {layer}")
         self.input_shape = layer.input_shape
 
-    def _chain_changed(self) -> None:
-        """Bring up to date what follows from the layers."""
+    def refresh(self) -> None:
+        """Bring up to date what follows from the layers and their arrays."""
         self.built = bool(self.layers) and all(layer.built for layer in self.layers)
         last = self.layers[-1] if self.layers else None
         # A layer of somebody's own may end in a softmax and not know how to leave it out.
@@ -169,7 +184,7 @@ class Sequential(Model):
         if self.built and self.input_shape is not None:
             self._built_shape = self.output_shape(self.input_shape)
         self.params = self.collect("params")
-        self.grads = self.collect("grads")
+        self._grads = None
         self.state = self.collect("state")
 
     def _check_new(self, layer: Layer) -> None:

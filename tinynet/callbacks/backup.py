@@ -1,0 +1,84 @@
+"""Training that goes on after a crash."""
+
+import contextlib
+from os import PathLike, fspath
+from pathlib import Path
+
+from tinynet.callbacks.base import Callback, Logs
+from tinynet.callbacks.checkpoint import check_save_freq
+from tinynet.errors import check_bool, check_keywords
+
+FILE_NAME = "training.tinynet"
+
+
+class BackupAndRestore(Callback):
+    """Keep a backup of the training, and go on from it where there is one.
+
+    A script that is killed at any moment and started again, unchanged, goes on from the last backup
+    and ends with the same bits as if it had never been killed: weights, optimizer, order of the
+    samples, dropout, history, and the state of the other callbacks.
+
+    backup_dir: a folder of its own for each call of fit; it is made where it does not exist.
+    save_freq: "epoch", or a number of batches, counted within each epoch.
+    delete_checkpoint: delete the backup when the training has come to its end. False keeps it, and
+    the same script then trains no further.
+
+    A backup is one file, ``training.tinynet``, and stays until the next one is whole. It remembers
+    what it was made by, the model, the batches, the callbacks and the data (shape, dtype and a
+    digest of samples), and a training that differs is refused. A training that is ended by Ctrl-C
+    or by an error keeps its backup.
+
+    This callback is called after all others. One of your own that remembers anything defines
+    `Callback.get_state` and `Callback.set_state`.
+
+    Raises ValueError when the training begins, before anything is changed, for the backup of
+    another training, a `tinynet.saving.ModelFileError` for a damaged one, OSError where the folder
+    cannot be written.
+    """
+
+    comes_last = True
+
+    @check_keywords
+    def __init__(
+        self,
+        backup_dir: str | PathLike[str],
+        save_freq: int | str = "epoch",
+        delete_checkpoint: bool = True,
+    ) -> None:
+        self.backup_dir = fspath(backup_dir)
+        self.save_freq = save_freq
+        self.delete_checkpoint = check_bool("delete_checkpoint", delete_checkpoint)
+        self._every = check_save_freq(save_freq)
+        self._path = Path(backup_dir).absolute() / FILE_NAME
+        if self._every:
+            # Set here, and not a method of the class, so that training calls nothing otherwise.
+            self.on_train_batch_end = self._count_batch  # type: ignore[method-assign]
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Go to where the backup was made, if there is one."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        for unfinished in self._path.parent.glob(".tinynet-*.tmp"):  # of a save that was killed
+            unfinished.unlink(missing_ok=True)
+        if not self._path.exists():
+            return
+        loop = self.model.loop
+        loop.restore(self._path)
+        if (self.params or {}).get("verbose"):
+            within = f" and {loop.step} batches of the next" if loop.step else ""
+            print(f"Going on after {loop.epoch} epochs{within}, from {str(self._path)!r}")
+
+    def _count_batch(self, batch: int, logs: Logs | None = None) -> None:
+        if self._every and (batch + 1) % self._every == 0:
+            self.model.loop.save(self._path)
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Write a backup, where epochs are counted."""
+        if not self._every:
+            self.model.loop.save(self._path)
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Delete the backup of a training that has come to its end."""
+        if self.delete_checkpoint and self.model.loop.completed:
+            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # other files in it
+                self._path.parent.rmdir()

@@ -1,0 +1,290 @@
+"""Where a training is, and how it goes on from there after a crash."""
+
+import hashlib
+import math
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet import configs, kernels, random, saving
+from tinynet.callbacks import Callback
+from tinynet.errors import check_int, received
+from tinynet.metrics import Metric
+from tinynet.models.data import Batches, Labels
+from tinynet.models.writing import generators_of, slots_of, walk, weights_of
+
+Array = NDArray[Any]
+PathLike = str | os.PathLike[str]
+
+# How many samples stand for all of them where data is told from other data.
+_LOOKED_AT = 256
+
+
+class Running:
+    """The means of loss and metrics over the batches so far."""
+
+    def __init__(self, scores: list[Metric]) -> None:
+        self._scores = scores
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all batches."""
+        self._loss = 0.0
+        self._samples = 0
+        for score in self._scores:
+            score.reset_state()
+
+    def add(self, loss: float, y: Labels, y_pred: Array) -> None:
+        """Count one batch in."""
+        self._loss += loss * len(y)
+        self._samples += len(y)
+        for score in self._scores:
+            score.update_state(y, y_pred)
+
+    def logs(self) -> dict[str, float]:
+        """The loss, then the metrics, by name."""
+        logs = {"loss": self._loss / self._samples}
+        return logs | {score.name: float(score.result()) for score in self._scores}
+
+    def get_state(self) -> dict[str, Any]:
+        """The sums so far."""
+        scores = [score.get_state() for score in self._scores]
+        return {"loss": self._loss, "samples": self._samples, "scores": scores}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from these sums."""
+        self._loss = float(state["loss"])
+        self._samples = check_int("samples", state["samples"], 0)
+        for score, sums in zip(self._scores, state["scores"], strict=True):
+            score.set_state(sums)
+
+
+class TrainingLoop:
+    """One call of fit: where it is, and all that the rest of it follows from.
+
+    epoch, step: the epoch at hand and the batch within it that comes next, from 0.
+    completed: whether the training came to its end, rather than being broken off.
+
+    `save` and `restore` keep everything that the coming steps depend on: weights, the state of
+    layers, optimizer, the generator and the order of the samples, the means of the epoch at hand,
+    and the callbacks' states.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        callbacks: list[Callback],
+        data: Mapping[str, Array | None],
+        batches: Batches,
+        scores: list[Metric],
+        epoch: int,
+        steps: int,
+    ) -> None:
+        self.epoch = epoch
+        self.step = 0
+        self.completed = False
+        self.batches = batches
+        self.running = Running(scores)
+        self._model = model
+        self._callbacks = callbacks
+        self._data = data
+        self._steps = steps
+
+    def save(self, path: PathLike) -> None:
+        """Write a backup. Raises OSError where that is not possible."""
+        tensors: dict[str, Array] = {}
+        model = self._model
+        state = {
+            "epoch": self.epoch,
+            "step": self.step,
+            "stop_training": model.stop_training,
+            "learning_rate": model.optimizer.learning_rate,
+            "iterations": model.optimizer.iterations,
+            "generator": random.state_of(random.generator()),
+            "batches": self.batches.get_state(),
+            "running": self.running.get_state() if self.step else None,
+            "callbacks": [callback.get_state() for callback in self._callbacks],
+        }
+        header = {
+            "kind": "training",
+            "made_by": self._identity,
+            "generators": generators_of(model),
+            "training": pack(state, tensors),
+        }
+        saving.write(path, header, {**weights_of(model), **slots_of(model), **tensors})
+
+    def restore(self, path: PathLike) -> None:
+        """Go to where a backup was written.
+
+        Raises ValueError, before anything is changed, where that was another training: of another
+        model, with other data, batches or callbacks; a `tinynet.saving.ModelFileError` where the
+        file is damaged; OSError where it cannot be read.
+        """
+        with saving.ModelFile(path) as file:
+            if file.header.get("kind") != "training":
+                raise saving.MisfitError(f"{str(path)!r} is no backup of a training")
+            self._check_identity(path, file.header.get("made_by"))
+            arrays = {n: np.empty(t.shape, t.dtype) for n, t in file.tensors.items()}
+            file.read_into(arrays)
+            try:
+                self._go_to(file.header, arrays)
+            except saving.ModelFileError:
+                raise
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise saving.MisfitError(
+                    f"{str(path)!r}: the training cannot go on from it: {error!r}"
+                ) from error
+
+    def _go_to(self, header: Mapping[str, Any], arrays: dict[str, Array]) -> None:
+        model, optimizer = self._model, self._model.optimizer
+        state = unpack(header["training"], arrays)
+        weights = weights_of(model)
+        found = {name: arrays[name] for name in weights}
+        slots: dict[str, dict[str, Array]] = {}
+        for name, array in arrays.items():
+            if name.startswith("optimizer/"):
+                key, slot = name.removeprefix("optimizer/").rsplit("/", 1)
+                kept = kernels.lasting_zeros(array.shape, array.dtype)
+                kept[...] = array
+                slots.setdefault(key, {})[slot] = kept
+        if {n: a.shape for n, a in found.items()} != {n: a.shape for n, a in weights.items()}:
+            raise saving.MisfitError("the weights have other shapes")
+        own = {path: layer.own_generator() for path, layer in walk(model)}
+        self.epoch = check_int("epoch", state["epoch"], 0)
+        self.step = check_int("step", state["step"], 0)
+        self.batches.set_state(state["batches"])
+        if self.step:
+            self.running.set_state(state["running"])
+        for callback, kept_state in zip(self._callbacks, state["callbacks"], strict=True):
+            callback.set_state(kept_state)
+        for path, kept_state in header["generators"].items():
+            random.restore(own[path] or random.generator(), kept_state)
+        random.restore(random.generator(), state["generator"])
+        for name, array in weights.items():
+            array[...] = found[name]
+        optimizer.slots = slots
+        optimizer.iterations = check_int("iterations", state["iterations"], 0)
+        optimizer.learning_rate = state["learning_rate"]
+        model.stop_training = bool(state["stop_training"])
+
+    # --- whether it is the same training ---------------------------------------------------------
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
+        """What a training is known by: a backup of one is refused by another."""
+        model = self._model
+        optimizer = configs.serialize(model.optimizer)
+        optimizer["config"].pop("learning_rate", None)  # changes while training
+        return {
+            "the model": _named(configs.serialize(model)),
+            "the optimizer": _named(optimizer),
+            "the loss": _named(configs.serialize(model.loss)),
+            "the metrics": [_named(metric) for metric in model.metrics_given],
+            "the batches": [self.batches.batch_size, self._steps, self.batches.order is not None],
+            "the callbacks": [type(callback).__name__ for callback in self._callbacks],
+            **{f"the data, {name}": _data_identity(array) for name, array in self._data.items()},
+        }
+
+    def _check_identity(self, path: PathLike, there: Any) -> None:
+        here = self._identity
+        if not isinstance(there, dict):
+            raise saving.MalformedError(f"{str(path)!r} does not say what it was made by")
+        for what in [*here, *there]:
+            if here.get(what) != there.get(what):
+                raise ValueError(
+                    f"{str(path)!r} is the backup of another training: {what} differs. There it is "
+                    f"{_short(there.get(what))}, here {_short(here.get(what))}. Go on with what it "
+                    "was made by, or delete it to begin anew"
+                )
+
+
+def _named(value: Any) -> Any:
+    """``value`` as JSON has it, functions and classes by name: to compare, not to rebuild."""
+    if isinstance(value, Mapping):
+        return {str(key): _named(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_named(item) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, configs.Configurable):
+        return _named(configs.serialize(value))
+    return getattr(value, "__qualname__", type(value).__qualname__)
+
+
+def _data_identity(array: Array | None) -> dict[str, Any] | None:
+    """Shape, dtype, and a digest of samples from the first to the last."""
+    if array is None:
+        return None
+    chosen = np.linspace(0, len(array) - 1, min(len(array), _LOOKED_AT)).astype(np.intp)
+    digest = hashlib.sha256(np.ascontiguousarray(array[chosen]).tobytes())
+    return {"shape": list(array.shape), "dtype": str(array.dtype), "digest": digest.hexdigest()}
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 300 else f"{text[:297]}..."
+
+
+# --- states that hold arrays, as JSON and tensors ------------------------------------------------
+
+
+def pack(value: Any, tensors: dict[str, Array]) -> Any:
+    """``value`` as JSON has it; arrays, and lists of numbers, go to ``tensors`` and leave a name.
+
+    Raises TypeError for anything but None, booleans, integers of 64 bits, floats, text, arrays,
+    and lists and dicts of such.
+    """
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, int) and abs(value) < 1 << 63:
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"float": str(value)}
+    if isinstance(value, np.ndarray):
+        return {"array": _put(value, tensors)}
+    if isinstance(value, list | tuple):
+        for kind, dtype in ((float, np.float64), (int, np.int64)):
+            if value and all(type(item) is kind for item in value):
+                return {"list": _put(np.array(value, dtype), tensors)}
+        return [pack(item, tensors) for item in value]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {"dict": {key: pack(item, tensors) for key, item in value.items()}}
+    raise TypeError(
+        "the state of a callback or metric must be made of None, booleans, numbers, text, arrays, "
+        f"lists and dicts with text for keys, got {received(value)}"
+    )
+
+
+def _put(array: Array, tensors: dict[str, Array]) -> str:
+    name = f"training/{len(tensors)}"
+    tensors[name] = array
+    return name
+
+
+def unpack(value: Any, tensors: Mapping[str, Array]) -> Any:
+    """What `pack` was given; lists and tuples alike are lists.
+
+    Raises KeyError or ValueError for what `pack` did not make.
+    """
+    if isinstance(value, list):
+        return [unpack(item, tensors) for item in value]
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == "dict":
+        return {key: unpack(item, tensors) for key, item in content.items()}
+    if kind == "float":
+        return float(content)
+    if kind == "list":
+        return tensors[content].tolist()
+    if kind == "array":
+        return tensors[content]
+    raise ValueError(f"a state cannot hold {received(value)}")

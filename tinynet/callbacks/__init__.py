@@ -14,8 +14,8 @@ one after the other with the same dict, so that what one adds ("learning_rate") 
 ones; the History comes last. Setting ``self.model.stop_training = True`` ends the training.
 """
 
-from tinynet.callbacks.base import HOOKS, Callback, History
 from tinynet.callbacks.backup import BackupAndRestore
+from tinynet.callbacks.base import HOOKS, Callback, History
 from tinynet.callbacks.callback_list import CallbackList
 from tinynet.callbacks.checkpoint import ModelCheckpoint
 from tinynet.callbacks.csv_logger import CSVLogger

@@ -3,7 +3,6 @@
 import string
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
 
 from tinynet.callbacks.base import Logs, check_verbose
 from tinynet.callbacks.monitors import MonitorCallback
@@ -124,5 +123,5 @@ def _check_template(template: str) -> None:
         raise ValueError(f"filepath {template!r} is no template: {error}") from None
     if any(field is not None and (not field or field.isdigit()) for field in fields):
         raise ValueError(
-            f"filepath must name what it is filled with, such as {{epoch}}, got {received(template)}"
+            f"filepath must say what it is filled with, as in {{epoch}}, got {received(template)}"
         )

@@ -52,7 +52,11 @@ def _model_in(file: saving.ModelFile, compile: bool) -> Sequential:
         raise MisfitError(
             "it holds weights alone; make the model and call model.load_weights(path)"
         )
-    if kind not in ("model", "training"):
+    if kind == "training":
+        raise MisfitError(
+            "it is the backup of a training, which callbacks.BackupAndRestore goes on from"
+        )
+    if kind != "model":
         raise MalformedError(f"it holds {received(kind)}, not a model")
     _check_classes(description, _LAYERS)
     with shapes_only():
@@ -147,12 +151,7 @@ def _slot_names(
 
 def _check_tensors(file: saving.ModelFile, expected: Mapping[str, Any]) -> None:
     """Raises MisfitError where the tensors are not just those of the model."""
-    own = file.header["kind"] == "model"
-    found = {
-        n: (t.shape, t.dtype)
-        for n, t in file.tensors.items()
-        if own or n.split("/")[0] != "training"
-    }
+    found = {name: (tensor.shape, tensor.dtype) for name, tensor in file.tensors.items()}
     for what, names in (
         ("it lacks the tensor", expected.keys() - found.keys()),
         ("its model has no place for the tensor", found.keys() - expected.keys()),

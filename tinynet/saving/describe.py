@@ -1,7 +1,8 @@
 """What is in a model file, for a person to read."""
 
+import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from tinynet.saving.file import ModelFile, TensorInfo
@@ -30,102 +31,100 @@ def examine(path: str | os.PathLike[str]) -> tuple[str, bool]:
 def _lines(path: str | os.PathLike[str]) -> tuple[list[str], bool]:
     with ModelFile(path) as file:
         broken = [name for name in file.tensors if not file.is_whole(name)]
-        weights = [t for t in file.tensors.values() if t.name.startswith("weights/")]
+        tensors = list(file.tensors.values())
+        weights = [tensor for tensor in tensors if tensor.name.startswith("weights/")]
         major, minor = file.version
+        kind = _TITLES.get(_text(file.header.get("kind")), "something of an unknown kind")
         lines = [
-            f"{file.path}: {_TITLES.get(_text(file.header.get('kind')), 'of an unknown kind')}",
-            f"format {major}.{minor}, {file.length:,} bytes, {len(file.tensors)} tensors, "
-            f"{sum(_count(t) for t in weights):,} parameters",
+            f"{file.path}: {kind}",
+            f"format {major}.{minor}, {file.length:,} bytes, {len(tensors)} tensors, "
+            f"{sum(map(_count, weights)):,} parameters",
+            *_model(
+                _dict(file.header, "model") or _dict(file.header, "made_by", "the model"), weights
+            ),
+            *_compiled(_dict(file.header, "compiled")),
+            *_training(_dict(file.header, "training", "dict"), _dict(file.header, "made_by")),
         ]
-        model = file.header.get("model")
-        if isinstance(model, dict):
-            lines += ["", *_layers(model, weights)]
-        lines += [*_training(file.header)]
-        if file.tensors:
-            rows = [
-                [
-                    t.name,
-                    t.dtype,
-                    _shape(t.shape),
-                    _size(t.bytes),
-                    "BROKEN" if t.name in broken else "holds",
-                ]
-                for t in file.tensors.values()
+        rows = [
+            [
+                tensor.name,
+                tensor.dtype,
+                _shape(tensor.shape),
+                _size(tensor.bytes),
+                "BROKEN" if tensor.name in broken else "holds",
             ]
-            lines += [
-                "",
-                *_table(["Tensor", "dtype", "Shape", "Size", "Checksum"], rows, right=(3,)),
-            ]
-        lines += [
-            "",
-            "All checksums hold."
-            if not broken
-            else f"{len(broken)} of {len(file.tensors)} tensors are broken: {', '.join(broken)}",
+            for tensor in tensors
         ]
+        lines += ["", *_table(["Tensor", "dtype", "Shape", "Size", "Checksum"], rows, right=3), ""]
+        if broken:
+            lines.append(f"{len(broken)} of {len(tensors)} tensors are broken: {', '.join(broken)}")
+        else:
+            lines.append("All checksums hold.")
         return lines, not broken
 
 
-def _layers(model: dict[str, Any], weights: list[TensorInfo]) -> Iterator[str]:
-    """The layers as a table, those of a model within the model set in."""
-    rows: list[list[str]] = []
+def _model(model: dict[str, Any], weights: list[TensorInfo]) -> list[str]:
+    """The layers as a table."""
+    config = _dict(model, "config")
+    if not config:
+        return []
+    title = f"{_text(model.get('class_name'))} {config.get('name')!r} in {config.get('dtype')}"
+    rows = list(_layers(config, weights, "", 0))
+    return ["", title, *_table(["Layer", "Arguments", "Parameters"], rows, right=2)]
 
-    def add(description: Any, before: str, depth: int) -> None:
-        config = description.get("config") if isinstance(description, dict) else None
-        if not isinstance(config, dict):
-            return
-        name = _text(config.get("name"))
-        inner = config.get("layers")
-        inside = isinstance(inner, list)
-        own = [t for t in weights if t.name.startswith(f"weights/{before}{name}/")]
-        arguments = ", ".join(
+
+def _layers(
+    config: dict[str, Any], weights: list[TensorInfo], before: str, depth: int
+) -> Iterator[list[str]]:
+    """A row for each layer, those of a model within the model set in."""
+    layers = config.get("layers")
+    for layer in layers if isinstance(layers, list) else []:
+        own = _dict(layer, "config")
+        name = _text(own.get("name"))
+        path = f"{before}{name}/"
+        arguments = [
             f"{key}={value}"
-            for key, value in config.items()
+            for key, value in own.items()
             if key not in ("name", "layers", "trainable") and not key.endswith("_initializer")
-        )
-        rows.append(
-            [
-                "  " * depth + f"{name} ({_text(description.get('class_name'))})",
-                arguments + ("" if config.get("trainable", True) else ", not trainable"),
-                f"{sum(map(_count, own)):,}",
-            ]
-        )
-        if inside:
-            for layer in inner:
-                add(layer, f"{before}{name}/", depth + 1)
-
-    config = model.get("config")
-    if isinstance(config, dict):
-        yield f"{_text(model.get('class_name'))} {_text(config.get('name'))!r} in {config.get('dtype')}"
-        for layer in config.get("layers") or []:
-            add(layer, "", 0)
-        yield from _table(["Layer", "Arguments", "Parameters"], rows, right=(2,))
+        ]
+        if own.get("trainable") is False:
+            arguments.append("not trainable")
+        count = sum(_count(t) for t in weights if t.name.startswith(f"weights/{path}"))
+        kind = _text(_dict(layer).get("class_name"))
+        yield ["  " * depth + f"{name} ({kind})", ", ".join(arguments), f"{count:,}"]
+        yield from _layers(own, weights, path, depth + 1)
 
 
-def _training(header: dict[str, Any]) -> Iterator[str]:
-    compiled, state = header.get("compiled"), header.get("training")
-    if isinstance(compiled, dict):
-        yield ""
-        yield f"optimizer  {_call(compiled.get('optimizer'))}, after {compiled.get('iterations')} steps"
-        yield f"loss       {_call(compiled.get('loss'))}"
-        scores = compiled.get("metrics")
-        if isinstance(scores, list) and scores:
-            yield f"metrics    {', '.join(map(_call, scores))}"
-    elif header.get("kind") == "model":
-        yield ""
-        yield "not compiled"
-    if isinstance(state, dict) and isinstance(state.get("dict"), dict):
-        state = state["dict"]
-        yield ""
-        yield (
-            f"training   {state.get('epoch')} epochs and {state.get('step')} batches done, "
-            f"learning rate {state.get('learning_rate')}, after {state.get('iterations')} steps"
-        )
-        made_by = header.get("made_by")
-        if isinstance(made_by, dict):
-            for what, value in made_by.items():
-                if what.startswith("the data, ") and isinstance(value, dict):
-                    shape = value.get("shape")
-                    yield f"data       {what.removeprefix('the data, ')}: {shape} {value.get('dtype')}"
+def _compiled(compiled: dict[str, Any]) -> list[str]:
+    if not compiled:
+        return []
+    scores = compiled.get("metrics")
+    lines = [
+        "",
+        f"optimizer  {_call(compiled.get('optimizer'))}",
+        f"steps      {compiled.get('iterations')}",
+        f"loss       {_call(compiled.get('loss'))}",
+    ]
+    if isinstance(scores, list) and scores:
+        lines.append(f"metrics    {', '.join(map(_call, scores))}")
+    return lines
+
+
+def _training(state: dict[str, Any], made_by: dict[str, Any]) -> list[str]:
+    if not state:
+        return []
+    lines = [
+        "",
+        f"training   {state.get('epoch')} epochs and {state.get('step')} batches of the next",
+        f"steps      {state.get('iterations')}, learning rate {state.get('learning_rate')}",
+        f"callbacks  {made_by.get('the callbacks')}",
+    ]
+    for what in made_by:
+        data = _dict(made_by, what)
+        if what.startswith("the data, ") and data:
+            name = what.removeprefix("the data, ")
+            lines.append(f"data       {name}: {data.get('shape')} {data.get('dtype')}")
+    return lines
 
 
 def _call(description: Any) -> str:
@@ -136,13 +135,13 @@ def _call(description: Any) -> str:
     return f"{_text(description.get('class_name'))}({arguments})"
 
 
-def _table(header: list[str], rows: list[list[str]], right: Sequence[int]) -> Iterator[str]:
-    """Columns side by side, those in ``right`` aligned to the right, under a line."""
+def _table(header: list[str], rows: list[list[str]], right: int) -> Iterator[str]:
+    """Columns side by side under a line; column ``right`` is aligned to the right."""
     rows = [header, *rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
     for number, row in enumerate(rows):
         cells = [
-            cell.rjust(width) if i in right else cell.ljust(width)
+            cell.rjust(width) if i == right else cell.ljust(width)
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         yield "  ".join(cells).rstrip()
@@ -151,10 +150,7 @@ def _table(header: list[str], rows: list[list[str]], right: Sequence[int]) -> It
 
 
 def _count(tensor: TensorInfo) -> int:
-    count = 1
-    for size in tensor.shape:
-        count *= size
-    return count
+    return math.prod(tensor.shape)
 
 
 def _shape(shape: tuple[int, ...]) -> str:
@@ -167,6 +163,13 @@ def _size(count: float) -> str:
             break
         count /= 1024
     return f"{count:,.0f} B" if unit == "B" else f"{count:,.1f} {unit}"
+
+
+def _dict(value: Any, *keys: str) -> dict[str, Any]:
+    """``value[key][key]...`` where that is a dict; elsewhere nothing."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
 
 
 def _text(value: object) -> str:

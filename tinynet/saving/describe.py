@@ -34,14 +34,13 @@ def _lines(path: str | os.PathLike[str]) -> tuple[list[str], bool]:
         tensors = list(file.tensors.values())
         weights = [tensor for tensor in tensors if tensor.name.startswith("weights/")]
         major, minor = file.version
+        model = _dict(file.header, "model") or _dict(file.header, "made_by", "the model")
         kind = _TITLES.get(_text(file.header.get("kind")), "something of an unknown kind")
         lines = [
             f"{file.path}: {kind}",
             f"format {major}.{minor}, {file.length:,} bytes, {len(tensors)} tensors, "
             f"{sum(map(_count, weights)):,} parameters",
-            *_model(
-                _dict(file.header, "model") or _dict(file.header, "made_by", "the model"), weights
-            ),
+            *_model(model, weights),
             *_compiled(_dict(file.header, "compiled")),
             *_training(_dict(file.header, "training", "dict"), _dict(file.header, "made_by")),
         ]

@@ -1,10 +1,13 @@
 """From the raw images to the weakest classes: everything that one does around a network.
 
 Explore, normalize, one-hot, split, build with Dropout, train until the validation loss stops
-falling, evaluate, and ask which clothes are taken for which.
+falling, evaluate, ask which clothes are taken for which; save, load, and predict the same.
 """
 
+import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 from lesson import Lesson
@@ -68,7 +71,8 @@ print(f"Trained for {len(history.epoch)} epochs, and went back to the weights of
 test_loss, test_accuracy = model.evaluate(x_test, y_test)
 
 # Confusion matrix.
-predicted = model.predict(x_test).argmax(axis=1)
+probabilities = model.predict(x_test)
+predicted = probabilities.argmax(axis=1)
 confusion = keras.metrics.confusion_matrix(test_labels, predicted, num_classes=10)
 print("\nConfusion matrix, a row for each true class and a column for each predicted one:")
 print(" " * 14, *(f"{label:5}" for label in range(10)))
@@ -87,4 +91,26 @@ for label in recall.argsort()[:3]:
         f"{class_names[taken_for]} ({mistakes[taken_for]} times)"
     )
 
-sys.exit(lesson.report(history, test_accuracy, test_loss))
+# Save, load in a fresh process, and predict the same.
+path = lesson.out / f"{lesson.name}.tinynet"
+model.save(path)
+PREDICT = """
+import sys
+import numpy as np
+import tinynet as keras
+
+model = keras.models.load_model(sys.argv[1])
+np.save(sys.argv[3], model.predict(np.load(sys.argv[2]) / 255.0, verbose=0))
+"""
+with tempfile.TemporaryDirectory() as folder:
+    given, found = Path(folder) / "images.npy", Path(folder) / "probabilities.npy"
+    np.save(given, test_images)
+    subprocess.run([sys.executable, "-c", PREDICT, path, given, found], check=True)
+    same = bool((np.load(found) == probabilities).all())
+print(
+    f"\nSaved as {path}, {path.stat().st_size:,} bytes. The model that a fresh process loaded from"
+)
+print(f"it predicts {'the same, bit for bit' if same else 'something else'}.")
+
+status = lesson.report(history, test_accuracy, test_loss)
+sys.exit(status if same else 1)

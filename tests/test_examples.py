@@ -52,6 +52,22 @@ def test_end_to_end_shows_classes_confusion_and_the_weakest(tmp_path):
     assert len(re.findall(r"% right; most often taken for", out)) == 3
 
 
+def test_end_to_end_saves_a_model_that_predicts_the_same_in_a_fresh_process(tmp_path):
+    done = run("end_to_end", "--data", "sample", "--epochs", "1", cwd=tmp_path)
+    assert "predicts the same, bit for bit." in done.stdout
+    model = keras.models.load_model(tmp_path / "out" / "end_to_end.tinynet")
+    assert model.count_params() == 235_146
+
+
+def test_resume_ends_with_the_same_weights_after_being_killed(tmp_path):
+    done = run("resume", "--epochs", "3", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    digests = re.findall(r"^  (?:left alone|killed) +([0-9a-f]{64})$", done.stdout, re.M)
+    assert len(digests) == 2
+    assert digests[0] == digests[1]
+    assert "The two are the same, bit for bit." in done.stdout
+
+
 def test_an_example_needs_the_full_data_when_told_so(tmp_path):
     (tmp_path / "train-images-idx3-ubyte").write_bytes(b"not images")
     done = run("mlp_128", "--data", "full", cwd=tmp_path, TINYNET_DATA=str(tmp_path))

@@ -54,7 +54,7 @@ def test_end_to_end_shows_classes_confusion_and_the_weakest(tmp_path):
 
 def test_end_to_end_saves_a_model_that_predicts_the_same_in_a_fresh_process(tmp_path):
     done = run("end_to_end", "--data", "sample", "--epochs", "1", cwd=tmp_path)
-    assert "predicts the same, bit for bit." in done.stdout
+    assert "loads it, and predicts\nthe same, bit for bit.\n" in done.stdout
     model = keras.models.load_model(tmp_path / "out" / "end_to_end.tinynet")
     assert model.count_params() == 235_146
 

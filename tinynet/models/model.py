@@ -55,6 +55,7 @@ class Model(Layer):
         loss, optimizer: what compile was given, as objects.
         history: the History of the last fit.
         stop_training: set to True, by a callback for example, it ends fit after the batch.
+        loop: where the fit at hand is, a `tinynet.models.loop.TrainingLoop`; None outside of it.
     """
 
     layers: list[Layer]

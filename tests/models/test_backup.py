@@ -26,7 +26,7 @@ from tinynet.callbacks import (
     TerminateOnNaN,
 )
 from tinynet.metrics import Metric
-from tinynet.models.loop import pack, unpack
+from tinynet.models.packing import pack, unpack
 from tinynet.utils import set_random_seed
 
 EPOCHS, STEPS = 5, 6

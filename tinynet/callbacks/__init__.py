@@ -11,7 +11,8 @@
 
 ``logs`` maps names to floats: "loss", "accuracy", "val_loss". The callbacks of a list are called
 one after the other with the same dict, so that what one adds ("learning_rate") reaches the next
-ones; the History comes last, and a BackupAndRestore after it. Setting ``self.model.stop_training = True`` ends the training.
+ones; the History comes last, and a BackupAndRestore after it. Setting
+``self.model.stop_training = True`` ends the training.
 """
 
 from tinynet.callbacks.backup import BackupAndRestore

@@ -107,10 +107,8 @@ with tempfile.TemporaryDirectory() as folder:
     np.save(given, test_images)
     subprocess.run([sys.executable, "-c", PREDICT, path, given, found], check=True)
     same = bool((np.load(found) == probabilities).all())
-print(
-    f"\nSaved as {path}, {path.stat().st_size:,} bytes. The model that a fresh process loaded from"
-)
-print(f"it predicts {'the same, bit for bit' if same else 'something else'}.")
+print(f"\nSaved as {path}, {path.stat().st_size:,} bytes. A fresh process loads it, and predicts")
+print("the same, bit for bit." if same else "something else.")
 
 status = lesson.report(history, test_accuracy, test_loss)
 sys.exit(status if same else 1)

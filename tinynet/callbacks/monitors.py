@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +30,12 @@ class MonitorCallback(Callback):
             raise ValueError(f"mode must be 'auto', 'min' or 'max', got {received(mode)}")
         self.monitor = monitor
         self.mode = _direction(monitor) if mode == "auto" else mode
+        self._mode_given = mode
         self.min_delta = abs(check_float("min_delta", min_delta))
         self.best: float | None = None
+
+    def _arguments(self) -> dict[str, Any]:
+        return {**super()._arguments(), "mode": self._mode_given}
 
     def is_improvement(self, value: float, reference: float | None) -> bool:
         """Whether ``value`` is better than ``reference``; any number is better than None."""

@@ -140,6 +140,21 @@ class Sequential(Model):
         head = [Input(self.input_shape)] if self.input_shape is not None else []
         return {**super().get_config(), "dtype": self.dtype, "layers": [*head, *self.layers]}
 
+    def _arguments(self) -> dict[str, Any]:
+        arguments = super()._arguments()
+        if "layers" in arguments:
+            head = [] if self.input_shape is None else [Input(self.input_shape)]
+            arguments["layers"] = [*head, *self.layers] or None
+        return arguments
+
+    def multiply_adds(self, input_shape: Shape) -> int | None:
+        """Those of all layers together; None where one of them does not say."""
+        counts = []
+        for layer in self.layers:
+            counts.append(layer.multiply_adds(input_shape))
+            input_shape = layer.output_shape(input_shape)
+        return None if None in counts else sum(filter(None, counts))
+
     def _require_built(self, caller: str) -> None:
         if not self.built and self.layers and self.layers[0].built:
             # A model at the head, nested before it knew its shapes, has learned them since.

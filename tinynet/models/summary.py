@@ -221,9 +221,9 @@ def _widths(columns: list[list[str]], room: int | None, order: Sequence[int]) ->
     return widths
 
 
-# Where a line may end: between words, else within a name.
+# Where a line may end: between words, else within a name, or between a number and its unit.
 _WORDS = re.compile(r" |(?<=-)")
-_NAMES = re.compile(r" |(?<=[-_/.,])")
+_NAMES = re.compile("[ \N{NO-BREAK SPACE}]|(?<=[-_/,])")
 
 
 def _longest_piece(text: str, breaks: re.Pattern[str] | None) -> int:

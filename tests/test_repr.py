@@ -173,6 +173,8 @@ EXAMPLES = {
         lambda: HeNormal(),
     ],
     callbacks: [
+        lambda: callbacks.BackupAndRestore("backup"),
+        lambda: callbacks.BackupAndRestore("backup", 100, False),
         lambda: callbacks.Callback(),
         lambda: CallbackList(callbacks.TerminateOnNaN(), Sequential([Dense(3)]), {"verbose": 0}),
         lambda: callbacks.CSVLogger("log  # 1.csv"),
@@ -185,6 +187,9 @@ EXAMPLES = {
         lambda: callbacks.LambdaCallback(on_epoch_begin=halve, on_test_end=print),
         lambda: callbacks.LearningRateScheduler(halve),
         lambda: callbacks.LearningRateScheduler(halve, verbose=1),
+        lambda: callbacks.ModelCheckpoint("m.tinynet"),
+        lambda: callbacks.ModelCheckpoint("{epoch}.tinynet", "x", 1, True, mode="max", save_freq=2),
+        lambda: callbacks.ModelCheckpoint("m.tinynet", "odd", save_freq=7),
         lambda: callbacks.MonitorCallback("loss", "auto", 0),
         lambda: callbacks.ReduceLROnPlateau(),
         lambda: callbacks.ReduceLROnPlateau("accuracy", 0, 1, 1, "max", 0.5, 2, 1e-6),

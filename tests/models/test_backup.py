@@ -66,6 +66,13 @@ class Crash(Callback):
             raise RuntimeError("crash")
 
 
+class Slow(Crash):
+    """Leaves time to be killed in."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        time.sleep(0.01)
+
+
 class Counter(Callback):
     """Remembers every batch, in a state of its own."""
 
@@ -105,13 +112,13 @@ def make_model():
     )
 
 
-def train(sample, folder, crash=None, save_freq="epoch", fit=None, **backup):
+def train(sample, folder, crash=None, save_freq="epoch", fit=None, patience=2, **backup):
     """The whole of a script: returns all that it ends with."""
     model = make_model()
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     x, y = images(sample)
     folder.mkdir(exist_ok=True)
-    stop = EarlyStopping(patience=2, restore_best_weights=True)
+    stop = EarlyStopping(patience=patience, restore_best_weights=True)
     reduce = ReduceLROnPlateau(patience=0, factor=0.5, min_delta=0.3)
     counter = Counter()
     callbacks = [
@@ -356,12 +363,13 @@ SCRIPT = """
 import hashlib, json, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from models.test_backup import train
+from models.test_backup import Slow, train
 from tinynet.datasets import fashion_mnist
 folder, save_freq = Path(sys.argv[1]), sys.argv[2]
 if save_freq != "epoch":
     save_freq = int(save_freq)
-result = train(fashion_mnist.load_sample(), folder, save_freq=save_freq, fit={{"epochs": 40}})
+sample, fit = fashion_mnist.load_sample(), {{"epochs": 12}}
+result = train(sample, folder, Slow(), save_freq, fit, patience=20)
 del result["left"]  # killing it while it saves may leave an unfinished file
 (folder / "result.txt").write_text(repr(result))
 """

@@ -50,9 +50,7 @@ class BackupAndRestore(Callback):
         self.delete_checkpoint = check_bool("delete_checkpoint", delete_checkpoint)
         self._every = check_save_freq(save_freq)
         self._path = Path(backup_dir).absolute() / FILE_NAME
-        if self._every:
-            # Set here, and not a method of the class, so that training calls nothing otherwise.
-            self.on_train_batch_end = self._count_batch  # type: ignore[method-assign]
+        self.wants_batches = self._every is not None
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Go to where the backup was made, if there is one."""
@@ -67,7 +65,8 @@ class BackupAndRestore(Callback):
             within = f" and {loop.step} batches of the next" if loop.step else ""
             print(f"Going on after {loop.epoch} epochs{within}, from {str(self._path)!r}")
 
-    def _count_batch(self, batch: int, logs: Logs | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Write a backup, where batches are counted and it is time."""
         if self._every and (batch + 1) % self._every == 0:
             self.model.loop.save(self._path)
 

@@ -21,6 +21,9 @@ class Callback:
 
     needs_finite_input = False
 
+    # False where the hooks for training batches do nothing: training is quicker without calls.
+    wants_batches = True
+
     # Whether it is called after the others, and the History, at every moment.
     comes_last = False
 

@@ -65,6 +65,7 @@ class CallbackList:
         return any(
             getattr(getattr(callback, hook), "__func__", None) is not getattr(Callback, hook)
             for callback in self.callbacks
+            if callback.wants_batches
             for hook in hooks
         )
 

@@ -50,6 +50,7 @@ class ModelCheckpoint(MonitorCallback):
         self.save_best_only = check_bool("save_best_only", save_best_only)
         # Where nothing is compared it does not matter what the name of "auto" means.
         super().__init__(monitor, mode if save_best_only or mode != "auto" else "min", 0.0)
+        self._mode_given = mode
         self.filepath = fspath(check_path(filepath))
         _check_template(self.filepath)
         self.verbose = check_verbose(verbose)
@@ -64,11 +65,9 @@ class ModelCheckpoint(MonitorCallback):
         self.initial_value_threshold = initial_value_threshold
         if initial_value_threshold is not None:
             self.best = check_float("initial_value_threshold", initial_value_threshold)
+        self.wants_batches = self._every is not None
         self._epoch = 0
         self._batches = 0
-        if self._every:
-            # Set here, and not a method of the class, so that training calls nothing otherwise.
-            self.on_train_batch_end = self._count_batch  # type: ignore[method-assign]
 
     _STATE = "best", "_epoch", "_batches"
 
@@ -76,7 +75,8 @@ class ModelCheckpoint(MonitorCallback):
         """Keep the epoch's number for the file's name."""
         self._epoch = epoch
 
-    def _count_batch(self, batch: int, logs: Logs | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Save, where batches are counted and it is time."""
         self._batches += 1
         if self._every and self._batches % self._every == 0:
             self._save(logs or {}, batch=batch + 1)

@@ -71,6 +71,21 @@ def start(arguments: argparse.Namespace, folder: Path) -> subprocess.Popen[bytes
     return subprocess.Popen([sys.executable, __file__, "--train-in", str(folder), *options])
 
 
+def kill_by_chance(process: subprocess.Popen[bytes], backup: Path) -> None:
+    """Kill a process at some moment after it has written a backup."""
+
+    def written() -> int:
+        return backup.stat().st_mtime_ns if backup.exists() else 0
+
+    before = written()
+    while process.poll() is None and written() == before:
+        time.sleep(0.01)
+    time.sleep(random.uniform(0, 0.2))
+    process.kill()
+    if process.wait():
+        print("Killed.", flush=True)
+
+
 def main() -> int:
     """Run the training twice; returns 1 where the two end with different weights."""
     parser = argparse.ArgumentParser(
@@ -96,20 +111,13 @@ def main() -> int:
         folder.mkdir(parents=True)
 
     print("The first run, left alone:", flush=True)
-    began = time.perf_counter()
     if start(arguments, folders["left alone"]).wait():
         return 1
-    seconds = time.perf_counter() - began
 
     print(f"\nThe second run, to be killed {KILLS} times:", flush=True)
     for _ in range(KILLS):
         process = start(arguments, folders["killed"])
-        try:
-            process.wait(timeout=random.uniform(0.4, 0.8) * seconds)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            print("Killed.", flush=True)
+        kill_by_chance(process, folders["killed"] / "backup" / "training.tinynet")
     if start(arguments, folders["killed"]).wait():
         return 1
 

@@ -94,12 +94,11 @@ def weights_of(model: Any) -> dict[str, Array]:
 
 def slots_of(model: Any) -> dict[str, Array]:
     """What the optimizer remembers of this model's params, by the names in files."""
-    params = model.collect("params")
     return {
         f"optimizer/{key}/{name}": slot
-        for key, slots in model.optimizer.slots.items()
-        if key in params
-        for name, slot in slots.items()
+        for key, param in model.collect("params").items()
+        for name, slot in model.optimizer.slots.get(key, {}).items()
+        if slot.shape == param.shape  # and not of a layer that had this name before
     }
 
 
@@ -212,7 +211,7 @@ def load_weights(model: Any, path: PathLike, skip_mismatch: bool = False) -> Non
     for name, array in new.items():
         own[name][...] = array
     if account:
-        warnings.warn(f"not all weights of {model.label} were loaded: {account}", stacklevel=3)
+        warnings.warn(f"not all weights of {model.label} were loaded: {account}", stacklevel=4)
 
 
 def _fits(array: Array | None, tensor: saving.TensorInfo) -> bool:

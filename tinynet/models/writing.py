@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from tinynet import configs, metrics, random, saving
+from tinynet import configs, initializers, metrics, random, saving
 from tinynet.errors import check_bool, received
 from tinynet.layers.base import Array, Layer, Shape
 
@@ -73,7 +73,8 @@ def check_target(path: PathLike, overwrite: bool) -> Path:
 
 
 def require_weights(model: Any, caller: str) -> None:
-    """Raises ValueError for a model that has no weights yet."""
+    """Raises ValueError for a model that has no weights yet, or two layers of one name."""
+    _check_names(model)
     model.learn_shape()
     if not model.built:
         raise ValueError(
@@ -81,6 +82,20 @@ def require_weights(model: Any, caller: str) -> None:
             "has nothing to keep; begin it with Input(shape), or call fit() first; "
             "to_json() keeps the architecture alone"
         )
+
+
+def _check_names(model: Any) -> None:
+    """Raises ValueError where weights could not be told apart, or found again, by their names."""
+    seen: set[str] = set()
+    for layer in model.layers:
+        if layer.name in seen or "/" in layer.name or not layer.name:
+            raise ValueError(
+                f"{model.label} has a layer called {layer.name!r}, and in a file each must have a "
+                "name of its own, without '/'; set layer.name"
+            )
+        seen.add(layer.name)
+        if layer.inner_layers():
+            _check_names(layer)
 
 
 # --- what is in a model --------------------------------------------------------------------------
@@ -128,6 +143,9 @@ def describe_model(model: Any) -> dict[str, Any]:
         raise ValueError(f"a model file holds at most {MAX_LAYERS} layers, got {len(layers)}")
     for layer in layers:
         check_own(layer)
+        for argument in layer.get_config():
+            if argument.endswith("_initializer"):
+                check_own(initializers.get(getattr(layer, argument)))
     return configs.serialize(model)
 
 

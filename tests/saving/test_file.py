@@ -458,7 +458,8 @@ def test_two_tensors_of_one_name(path):
     "dtype",
     [
         "object", "O", "|O", ">f4", "<f4", "f4", "float16", "float128", "complex64", "int32",
-        "bool", "uint64", "str", "V8", "M8[ns]", "Float32", "float32 ", "", None, 4, ["float32"], {"": 1},
+        "bool", "uint64", "str", "V8", "M8[ns]", "Float32", "float32 ", "", None, 4, ["float32"],
+        {"": 1},
     ],
 )  # fmt: skip
 def test_dtypes(path, dtype):

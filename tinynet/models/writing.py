@@ -22,7 +22,6 @@ How a model is made from a file: `tinynet.models.reading`.
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,9 +43,9 @@ def save_model(
     model: Any, path: PathLike, overwrite: bool = True, include_optimizer: bool = True
 ) -> None:
     """Write a model: see `Model.save`."""
-    path = check_target(path, overwrite)
+    check_target(path, overwrite)
     require_weights(model, "save")
-    compiled = model.compiled and check_bool("include_optimizer", include_optimizer)
+    compiled = check_bool("include_optimizer", include_optimizer) and model.compiled
     header = {
         "kind": "model",
         "model": plain(describe_model(model), "the model"),
@@ -59,17 +58,16 @@ def save_model(
 
 def save_weights(model: Any, path: PathLike, overwrite: bool = True) -> None:
     """Write a model's weights alone: see `Model.save_weights`."""
-    path = check_target(path, overwrite)
+    check_target(path, overwrite)
     require_weights(model, "save_weights")
     saving.write(path, {"kind": "weights"}, weights_of(model))
 
 
-def check_target(path: PathLike, overwrite: bool) -> Path:
-    """``path``, checked. Raises FileExistsError where it is there and must not be overwritten."""
+def check_target(path: PathLike, overwrite: bool) -> None:
+    """Raises FileExistsError where ``path`` is there and must not be overwritten."""
     path = saving.check_path(path)
     if not check_bool("overwrite", overwrite) and os.path.lexists(path):
         raise FileExistsError(f"{str(path)!r} exists already; pass overwrite=True to replace it")
-    return path
 
 
 def require_weights(model: Any, caller: str) -> None:

@@ -82,19 +82,17 @@ def failing(function, error, after):
 
 
 # Three tensors, then the header.
-PLACES = [(file, "_write_all", after) for after in range(4)]
-PLACES += [(os, "fsync", 0), (os, "chmod", 0), (os, "replace", 0)]
+PLACES = [(file, "_write_all", after, there) for after in range(4) for there in (True, False)]
+PLACES += [(os, name, 0, there) for name in ("fsync", "replace") for there in (True, False)]
+PLACES += [(os, "chmod", 0, True)]
 
 
 @pytest.mark.parametrize("end", ENDS)
-@pytest.mark.parametrize(("module", "name", "after"), PLACES)
-@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize(("module", "name", "after", "there"), PLACES)
 def test_the_old_file_stays_whatever_ends_the_save(
     path, monkeypatch, end, module, name, after, there
 ):
     if not there:
-        if name == "chmod":
-            return  # there are no permissions to keep
         path.unlink()
     monkeypatch.setattr(module, name, failing(getattr(module, name), ENDS[end], after))
     with pytest.raises(type(ENDS[end])) as caught:
@@ -120,7 +118,7 @@ def test_when_the_folder_cannot_be_brought_to_the_disk_the_new_file_is_there(pat
 
 @posix
 def test_ctrl_c_at_random_moments(path):
-    large = 1_500_000  # more than is hashed in the same thread
+    large = 500_000  # more than is hashed in the same thread
     began = time.perf_counter()
     write(path, 1, large)
     seconds = time.perf_counter() - began
@@ -132,7 +130,7 @@ def test_ctrl_c_at_random_moments(path):
 
     usual = signal.signal(signal.SIGALRM, interrupt)
     try:
-        for _ in range(40):
+        for _ in range(30):
             with contextlib.suppress(KeyboardInterrupt):
                 signal.setitimer(signal.ITIMER_REAL, max(1e-5, rng.uniform(0, seconds)))
                 write(path, version + 1, large)
@@ -147,7 +145,7 @@ def test_ctrl_c_at_random_moments(path):
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, usual)
-    assert interrupted > 10
+    assert interrupted > 5
     assert version_of(path, large) == version
     assert alone(path)
 
@@ -288,7 +286,6 @@ def test_paths_of_any_kind(path):
 @pytest.mark.parametrize(
     "wrong",
     [b"x.tinynet", Somewhere(b"x.tinynet"), None, 3, io.BytesIO(), ["x.tinynet"], Path],
-    ids=repr,
 )
 def test_what_is_no_path(wrong):
     for take in (saving.check_path, ModelFile, saving.describe, lambda wrong: write(wrong, 1)):
@@ -374,9 +371,11 @@ def killed(path, kills):
     for _ in range(kills):
         child = os.fork()
         if child == 0:
-            for later in range(version + 1, version + 1000):
-                write(path, later, size)
-            os._exit(1)
+            try:
+                for later in range(version + 1, version + 1000):
+                    write(path, later, size)
+            finally:
+                os._exit(1)
         time.sleep(rng.uniform(0, 2 * typical))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)

@@ -16,6 +16,9 @@ import numpy as np
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_LONGEST = 60  # characters of a value in a message
+_SHOWN = 5  # unknown arguments
+
 
 def unknown_name(
     kind: str,
@@ -33,15 +36,15 @@ def unknown_name(
         return TypeError(f"{kind} must be {taken}, got {received(name)}; names are: {listed}")
     near = _near_misses([name], known)
     suggestion = f"; did you mean {near}?" if near else "."
-    return ValueError(f"unknown {kind} {name!r}{suggestion} Known: {listed}")
+    return ValueError(f"unknown {kind} {_short(name)}{suggestion} Known: {listed}")
 
 
 def unknown_arguments(owner: str, unknown: Iterable[str], known: Iterable[str]) -> TypeError:
     """The error for arguments that ``owner`` does not have; ``known`` lists those that it has."""
     unknown, known = list(unknown), list(known)
-    near = _near_misses(unknown, known)
+    near = _near_misses(unknown[:_SHOWN], known)
     suggestion = f" (did you mean {near}?)" if near else ""
-    names = " or ".join(map(repr, unknown))
+    names = " or ".join(map(_short, unknown[:_SHOWN])) + (" ..." if len(unknown) > _SHOWN else "")
     return TypeError(
         f"{owner} has no argument {names}{suggestion}; it takes {', '.join(known) or 'none'}"
     )
@@ -49,8 +52,12 @@ def unknown_arguments(owner: str, unknown: Iterable[str], known: Iterable[str]) 
 
 def received(value: object) -> str:
     """``value`` and its type, for the end of a message; a long value is cut short."""
+    return f"{_short(value)} of type {type(value).__name__}"
+
+
+def _short(value: object) -> str:
     text = repr(value)
-    return f"{text if len(text) <= 60 else text[:57] + '...'} of type {type(value).__name__}"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def _near_misses(names: list[str], known: list[str]) -> str:
@@ -58,6 +65,7 @@ def _near_misses(names: list[str], known: list[str]) -> str:
     near = [
         by_lower[match]
         for name in names
+        if len(name) <= _LONGEST  # as no name is longer, and telling how near would take long
         for match in difflib.get_close_matches(name.lower(), by_lower, n=1)
     ]
     return " or ".join(map(repr, near))

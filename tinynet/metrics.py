@@ -5,6 +5,7 @@ over. The functions of the same names give the value of each sample. Names and r
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -379,13 +380,14 @@ def serialize(identifier: object) -> Any:
 
     A function of this module becomes its name. Raises TypeError for other functions.
     """
+    if isinstance(identifier, type) and identifier in _CLASSES.values():
+        identifier = identifier()
     if isinstance(identifier, Metric) and not isinstance(identifier, MeanMetricWrapper):
         return configs.serialize(identifier)
     if isinstance(identifier, str):
         return identifier
     name = getattr(identifier, "__name__", None)
-    known = [*_CLASSES, *(kind.__name__ for kind in _CLASSES.values())]
-    if name in known and globals().get(name) is identifier:
+    if name in _CLASSES and globals().get(name) is identifier:
         return name
     raise TypeError(
         f"the metric {received(identifier)} is a function of your own, which cannot be described "
@@ -422,8 +424,8 @@ def resolve(
         raise TypeError(f"metrics must be a list, got {received(metrics)}")
     resolved = [get(metric, y_shape, output_shape) for metric in metrics]
     names = ["loss", *(metric.name for metric in resolved)]
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(names).items():
+        if count > 1:
             raise ValueError(
                 f"{name!r} is the name of more than one of the loss and the metrics, and their "
                 "results are kept by name; give a metric another one, e.g. Accuracy(name='exact')"

@@ -24,6 +24,8 @@ from tinynet.errors import received, unknown_arguments
 Array = NDArray[np.floating]
 Shape = tuple[int, ...]
 
+_MAX_AXES = 63  # what NumPy has, without the batch axis
+
 _shapes_only = ContextVar("_shapes_only", default=False)
 
 
@@ -406,6 +408,8 @@ def check_shape(argument: str, shape: Any, open_size: bool = False) -> Shape:
             f"{argument} must be a tuple of integers such as (28, 28), got {received(shape)}"
         )
     sizes = tuple(shape)
+    if len(sizes) > _MAX_AXES:
+        raise ValueError(f"{argument} can have at most {_MAX_AXES} sizes, got {len(sizes)}")
     known = [n for n in sizes if not (open_size and n == -1)]
     if any(isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1 for n in known):
         or_open = " or one -1" if open_size else ""

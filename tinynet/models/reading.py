@@ -61,6 +61,8 @@ def _model_in(file: saving.ModelFile, compile: bool) -> Sequential:
     _check_classes(description, _LAYERS)
     with shapes_only():
         model = deserialize("model", description, _MODELS)
+    if not model.built:
+        raise MisfitError("its model does not know the shape of its inputs")
     compiled = file.header.get("compiled")
     parts = None if compiled is None else _compiled(compiled)
     expected = {name: (array.shape, model.dtype) for name, array in weights_of(model).items()}
@@ -113,7 +115,7 @@ def _check_classes(description: object, classes: Mapping[str, object]) -> None:
         name = here.get("class_name")
         if not isinstance(name, str) or name not in classes:
             raise UnknownLayerError(f"it has a layer of the unknown class {received(name)}")
-        count += 1
+        count += name != "Input"  # which is a shape, and no layer of the model
         if count > MAX_LAYERS:
             raise MalformedError(f"it has more than {MAX_LAYERS} layers")
         if name in _MODELS:

@@ -22,12 +22,11 @@ How a model is made from a file: `tinynet.models.reading`.
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tinynet import configs, metrics, random, saving
+from tinynet import configs, initializers, metrics, random, saving
 from tinynet.errors import check_bool, received
 from tinynet.layers.base import Array, Layer, Shape
 
@@ -44,9 +43,9 @@ def save_model(
     model: Any, path: PathLike, overwrite: bool = True, include_optimizer: bool = True
 ) -> None:
     """Write a model: see `Model.save`."""
-    path = check_target(path, overwrite)
+    check_target(path, overwrite)
     require_weights(model, "save")
-    compiled = model.compiled and check_bool("include_optimizer", include_optimizer)
+    compiled = check_bool("include_optimizer", include_optimizer) and model.compiled
     header = {
         "kind": "model",
         "model": plain(describe_model(model), "the model"),
@@ -59,21 +58,21 @@ def save_model(
 
 def save_weights(model: Any, path: PathLike, overwrite: bool = True) -> None:
     """Write a model's weights alone: see `Model.save_weights`."""
-    path = check_target(path, overwrite)
+    check_target(path, overwrite)
     require_weights(model, "save_weights")
     saving.write(path, {"kind": "weights"}, weights_of(model))
 
 
-def check_target(path: PathLike, overwrite: bool) -> Path:
-    """``path``, checked. Raises FileExistsError where it is there and must not be overwritten."""
+def check_target(path: PathLike, overwrite: bool) -> None:
+    """Raises FileExistsError where ``path`` is there and must not be overwritten."""
     path = saving.check_path(path)
     if not check_bool("overwrite", overwrite) and os.path.lexists(path):
         raise FileExistsError(f"{str(path)!r} exists already; pass overwrite=True to replace it")
-    return path
 
 
 def require_weights(model: Any, caller: str) -> None:
-    """Raises ValueError for a model that has no weights yet."""
+    """Raises ValueError for a model that has no weights yet, or two layers of one name."""
+    _check_names(model)
     model.learn_shape()
     if not model.built:
         raise ValueError(
@@ -81,6 +80,20 @@ def require_weights(model: Any, caller: str) -> None:
             "has nothing to keep; begin it with Input(shape), or call fit() first; "
             "to_json() keeps the architecture alone"
         )
+
+
+def _check_names(model: Any) -> None:
+    """Raises ValueError where weights could not be told apart, or found again, by their names."""
+    seen: set[str] = set()
+    for layer in model.layers:
+        if layer.name in seen or "/" in layer.name or not layer.name:
+            raise ValueError(
+                f"{model.label} has a layer called {layer.name!r}, and in a file each must have a "
+                "name of its own, without '/'; set layer.name"
+            )
+        seen.add(layer.name)
+        if layer.inner_layers():
+            _check_names(layer)
 
 
 # --- what is in a model --------------------------------------------------------------------------
@@ -94,12 +107,11 @@ def weights_of(model: Any) -> dict[str, Array]:
 
 def slots_of(model: Any) -> dict[str, Array]:
     """What the optimizer remembers of this model's params, by the names in files."""
-    params = model.collect("params")
     return {
         f"optimizer/{key}/{name}": slot
-        for key, slots in model.optimizer.slots.items()
-        if key in params
-        for name, slot in slots.items()
+        for key, param in model.collect("params").items()
+        for name, slot in model.optimizer.slots.get(key, {}).items()
+        if slot.shape == param.shape  # and not of a layer that had this name before
     }
 
 
@@ -129,6 +141,9 @@ def describe_model(model: Any) -> dict[str, Any]:
         raise ValueError(f"a model file holds at most {MAX_LAYERS} layers, got {len(layers)}")
     for layer in layers:
         check_own(layer)
+        for argument in layer.get_config():
+            if argument.endswith("_initializer"):
+                check_own(initializers.get(getattr(layer, argument)))
     return configs.serialize(model)
 
 
@@ -212,7 +227,7 @@ def load_weights(model: Any, path: PathLike, skip_mismatch: bool = False) -> Non
     for name, array in new.items():
         own[name][...] = array
     if account:
-        warnings.warn(f"not all weights of {model.label} were loaded: {account}", stacklevel=3)
+        warnings.warn(f"not all weights of {model.label} were loaded: {account}", stacklevel=4)
 
 
 def _fits(array: Array | None, tensor: saving.TensorInfo) -> bool:

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ from tinynet.saving.file import ModelFile, TensorInfo
 
 _TITLES = {"model": "a model", "weights": "weights alone", "training": "the backup of a training"}
 _UNITS = ("B", "KB", "MB", "GB")
+_LONGEST = 200  # characters of a cell that a stranger may have filled
 
 
 def describe(path: str | os.PathLike[str]) -> str:
@@ -19,28 +21,28 @@ def describe(path: str | os.PathLike[str]) -> str:
     Raises a `tinynet.saving.ModelFileError` where not even the header can be read, OSError where
     the file cannot be.
     """
-    return "\n".join(_lines(path)[0])
+    return examine(path)[0]
 
 
 def examine(path: str | os.PathLike[str]) -> tuple[str, bool]:
     """What `describe` returns, and whether all checksums hold."""
     lines, whole = _lines(path)
-    return "\n".join(lines), whole
+    return "\n".join(map(_printable, lines)), whole
 
 
 def _lines(path: str | os.PathLike[str]) -> tuple[list[str], bool]:
     with ModelFile(path) as file:
-        broken = [name for name in file.tensors if not file.is_whole(name)]
         tensors = list(file.tensors.values())
-        weights = [tensor for tensor in tensors if tensor.name.startswith("weights/")]
+        broken = {tensor.name: None for tensor in tensors if not file.is_whole(tensor.name)}
+        counts = _parameters(tensors)
         major, minor = file.version
         model = _dict(file.header, "model") or _dict(file.header, "made_by", "the model")
         kind = _TITLES.get(_text(file.header.get("kind")), "something of an unknown kind")
         lines = [
             f"{file.path}: {kind}",
             f"format {major}.{minor}, {file.length:,} bytes, {len(tensors)} tensors, "
-            f"{sum(map(_count, weights)):,} parameters",
-            *_model(model, weights),
+            f"{counts['weights/']:,} parameters",
+            *_model(model, counts),
             *_compiled(_dict(file.header, "compiled")),
             *_training(_dict(file.header, "training", "dict"), _dict(file.header, "made_by")),
         ]
@@ -62,18 +64,29 @@ def _lines(path: str | os.PathLike[str]) -> tuple[list[str], bool]:
         return lines, not broken
 
 
-def _model(model: dict[str, Any], weights: list[TensorInfo]) -> list[str]:
+def _parameters(tensors: list[TensorInfo]) -> Counter[str]:
+    """How many parameters are under each beginning of tensors' names, up to a slash."""
+    counts: Counter[str] = Counter()
+    for tensor in tensors:
+        before = ""
+        for part in tensor.name.split("/")[:-1]:
+            before += f"{part}/"
+            counts[before] += math.prod(tensor.shape)
+    return counts
+
+
+def _model(model: dict[str, Any], counts: Counter[str]) -> list[str]:
     """The layers as a table."""
     config = _dict(model, "config")
     if not config:
         return []
     title = f"{_text(model.get('class_name'))} {config.get('name')!r} in {config.get('dtype')}"
-    rows = list(_layers(config, weights, "", 0))
+    rows = list(_layers(config, counts, "weights/", 0))
     return ["", title, *_table(["Layer", "Arguments", "Parameters"], rows, right=2)]
 
 
 def _layers(
-    config: dict[str, Any], weights: list[TensorInfo], before: str, depth: int
+    config: dict[str, Any], counts: Counter[str], before: str, depth: int
 ) -> Iterator[list[str]]:
     """A row for each layer, those of a model within the model set in."""
     layers = config.get("layers")
@@ -88,10 +101,10 @@ def _layers(
         ]
         if own.get("trainable") is False:
             arguments.append("not trainable")
-        count = sum(_count(t) for t in weights if t.name.startswith(f"weights/{path}"))
         kind = _text(_dict(layer).get("class_name"))
-        yield ["  " * depth + f"{name} ({kind})", ", ".join(arguments), f"{count:,}"]
-        yield from _layers(own, weights, path, depth + 1)
+        title = "  " * depth + f"{name} ({kind})"
+        yield [_cut(title), _cut(", ".join(arguments)), f"{counts[path]:,}"]
+        yield from _layers(own, counts, path, depth + 1)
 
 
 def _compiled(compiled: dict[str, Any]) -> list[str]:
@@ -148,10 +161,6 @@ def _table(header: list[str], rows: list[list[str]], right: int) -> Iterator[str
             yield "  ".join("-" * width for width in widths)
 
 
-def _count(tensor: TensorInfo) -> int:
-    return math.prod(tensor.shape)
-
-
 def _shape(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape)) or "one number"
 
@@ -173,3 +182,14 @@ def _dict(value: Any, *keys: str) -> dict[str, Any]:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else repr(value)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _printable(line: str) -> str:
+    """What a stranger put in must not reach the terminal as a command to it."""
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)

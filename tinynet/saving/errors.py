@@ -26,7 +26,7 @@ class MalformedError(ModelFileError):
 
 
 class UnknownLayerError(ModelFileError):
-    """It names a layer, loss, metric or optimizer that tinynet does not have."""
+    """It names a layer that tinynet does not have."""
 
 
 class MisfitError(ModelFileError):

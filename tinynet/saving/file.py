@@ -337,9 +337,13 @@ def _open_regular(path: Path) -> FileIO:
 def _no_magic(head: bytes) -> str:
     if not head:
         return "it is no model file: it is empty"
-    mangled = head.replace(b"\r\n", b"\n").startswith(MAGIC.replace(b"\r\n", b"\n")[:6])
+    mangled = _one_line_ending(head).startswith(_one_line_ending(MAGIC)[:6])
     why = ": a transfer in text mode has changed its line endings" if mangled else ""
     return f"it is no model file: it begins with {head[:8]!r}, not with {MAGIC!r}{why}"
+
+
+def _one_line_ending(data: bytes) -> bytes:
+    return re.sub(rb"[\r\n]+", b"\n", data)
 
 
 def _check_table(table: object, start: int, length: int) -> dict[str, TensorInfo]:

@@ -15,18 +15,24 @@ from tinynet.saving.errors import MalformedError
 MAX_DEPTH = 64
 MAX_DIGITS = 20  # of an integer: enough for 64 bits
 
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_BRACKET = re.compile(r"[\[\]{}]")
+# A bracket, or a string with all that is in it, be it without an end. Nothing that was taken is
+# given back (++, *+), so the time is that of one pass over the text, whatever stands in it.
+_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+_STEPS = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
 def dumps(value: Any) -> bytes:
     """``value`` as JSON in UTF-8, without spaces, keys in their order.
 
-    Raises ValueError for NaN, infinities and text that is not Unicode, TypeError for what JSON
-    does not have.
+    Raises ValueError for what `loads` would refuse, TypeError for what JSON does not have.
     """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.encode()
+    data = text.encode()
+    try:
+        loads(data)
+    except MalformedError as error:
+        raise ValueError(f"a model file cannot hold this: {error}") from None
+    return data
 
 
 def loads(data: bytes) -> Any:
@@ -39,9 +45,9 @@ def loads(data: bytes) -> Any:
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        raise MalformedError(f"the header is not UTF-8: {error}") from None
+        raise MalformedError(f"the JSON is not UTF-8: {error}") from None
     if _depth(text) > MAX_DEPTH:
-        raise MalformedError(f"the header is nested deeper than {MAX_DEPTH} levels")
+        raise MalformedError(f"the JSON is nested deeper than {MAX_DEPTH} levels")
     try:
         value = json.loads(
             text,
@@ -55,39 +61,38 @@ def loads(data: bytes) -> Any:
     except MalformedError:
         raise
     except UnicodeEncodeError as error:
-        raise MalformedError(f"the header holds text that is not Unicode: {error}") from None
+        raise MalformedError(f"the JSON holds text that is not Unicode: {error}") from None
     except ValueError as error:
-        raise MalformedError(f"the header is not JSON: {error}") from None
+        raise MalformedError(f"this is not JSON: {error}") from None
     return value
 
 
 def _depth(text: str) -> int:
-    brackets = (match.group() for match in _BRACKET.finditer(_STRING.sub("", text)))
-    steps = (1 if bracket in "[{" else -1 for bracket in brackets)
+    steps = (_STEPS.get(text[token.start()], 0) for token in _TOKEN.finditer(text))
     return max(itertools.accumulate(steps), default=0)
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise MalformedError(f"the header has the key {twice!r} twice in one object")
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise MalformedError(f"the JSON has the key {key!r} twice in one object")
+        found[key] = value
     return found
 
 
 def _finite(number: str) -> float:
     value = float(number)
     if not math.isfinite(value):
-        raise MalformedError(f"the header has the number {number[:40]}, which is no finite float")
+        raise MalformedError(f"the JSON has the number {number[:40]}, which is no finite float")
     return value
 
 
 def _short(number: str) -> int:
     if len(number.lstrip("-")) > MAX_DIGITS:
-        raise MalformedError(f"the header has an integer of {len(number)} digits")
+        raise MalformedError(f"the JSON has an integer of {len(number)} digits")
     return int(number)
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise MalformedError(f"the header has {constant}, which JSON does not have")
+    raise MalformedError(f"the JSON has {constant}, which is no number there")

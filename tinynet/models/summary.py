@@ -234,7 +234,7 @@ def _longest_piece(text: str, breaks: re.Pattern[str] | None) -> int:
 def _wrap(text: str, width: int) -> list[str]:
     """Lines of at most ``width`` columns; what stands before a name stands before all of them."""
     lead, body = _split_lead(text)
-    lines = []
+    lines: list[str] = []
     while body or not lines:
         line, body = _break(body, width - _columns(lead))
         lines.append(lead + line)

@@ -18,6 +18,7 @@ from tinynet.callbacks.base import HOOKS, Callback, History
 from tinynet.callbacks.callback_list import CallbackList
 from tinynet.callbacks.csv_logger import CSVLogger
 from tinynet.callbacks.functions import LambdaCallback
+from tinynet.callbacks.gradient_history import GradientHistory
 from tinynet.callbacks.monitors import EarlyStopping, MonitorCallback, ReduceLROnPlateau
 from tinynet.callbacks.schedules import LearningRateScheduler
 from tinynet.callbacks.terminate_on_nan import TerminateOnNaN
@@ -28,6 +29,7 @@ __all__ = [
     "Callback",
     "CallbackList",
     "EarlyStopping",
+    "GradientHistory",
     "History",
     "LambdaCallback",
     "LearningRateScheduler",

@@ -225,7 +225,11 @@ class TestSeveralRuns:
         labels = ["$x$ and $y$", "a very long label of a training " * 3]
         figure = learning_curves({label: {"loss": [2, 1]} for label in labels})
         (ax,) = figure.axes
-        assert [text.get_text() for text in ax.get_legend().get_texts()] == labels
+        shown = [text.get_text() for text in ax.get_legend().get_texts()]
+        assert shown[0] == labels[0]
+        assert labels[1].startswith(shown[1].replace("\n", " ").rstrip("…"))
+        assert list(drawn(ax)) == labels
+        assert complaints(figure) == []
         assert not any(text.get_parse_math() for text in ax.get_legend().get_texts())
         assert learning_curves({labels[0]: {"loss": [2, 1]}})._repr_png_().startswith(PNG)
 

@@ -185,7 +185,7 @@ class TestGradientFlow:
         x = batch[0].astype("float32")
         x[0, 0, 0] = np.nan
         figure = gradient_flow(model, x, np.eye(10)[batch[1]])
-        assert figure.axes[0].get_title() == "activations (some NaN or infinite)"
+        assert figure.axes[0].get_title() == "activations\n(some NaN or infinite)"
         assert complaints(figure) == []
 
     @pytest.mark.parametrize("count", [1, 30])

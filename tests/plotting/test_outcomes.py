@@ -221,3 +221,7 @@ class TestMistakes:
         assert words.get_text() == "No mistakes:\nall 200 images are predicted right"
         assert not any(ax.images for ax in figure.axes)
         assert complaints(figure) == []
+
+    def test_needs_labels(self, mlp, photos):
+        with pytest.raises(TypeError, match=r"mistakes\(\) needs labels, the true classes"):
+            mistakes(mlp, photos[0], None)

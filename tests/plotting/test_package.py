@@ -41,7 +41,9 @@ ONE_AXES = {"class_counts", "confusion_matrix", "classification_report", "model"
 @pytest.fixture(scope="module")
 def record(sample):
     (x, y), _ = sample
-    model = tinynet.Sequential([tinynet.layers.Flatten(), tinynet.layers.Dense(10)])
+    layers = tinynet.layers
+    parts = [layers.Flatten(), layers.Dense(8, activation="relu"), layers.Dense(10)]
+    model = tinynet.Sequential(parts)
     model.compile("sgd", tinynet.losses.SparseCategoricalCrossentropy(from_logits=True))
     record = GradientHistory(every=2)
     model.fit(x[:128] / 255, y[:128], callbacks=[record], verbose=0)

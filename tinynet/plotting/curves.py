@@ -75,6 +75,7 @@ def _panel(ax: Axes, name: str, runs: dict[str, Run], width: float) -> None:
     plain(ax)
     for text in ax.legend(frameon=False, fontsize=SMALL).get_texts():
         text.set_parse_math(False)
+        text.set_text(fit(text.get_text(), width - 1.4, SMALL, 2))
 
 
 def _curves(

@@ -275,10 +275,12 @@ def _boxes(
         ax.set_xscale("log")
     if not places:
         ax.set_xticks([])
-        ax.text(0.5, 0.5, "nothing but zeros", ha="center", va="center", fontsize=SMALL, color=GREY,
+        lost = any(values.size for values in rows)
+        words = "no finite values" if lost else "nothing but zeros"
+        ax.text(0.5, 0.5, words, ha="center", va="center", fontsize=SMALL, color=GREY,
                 transform=ax.transAxes)  # fmt: skip
     if any(values.size > finite.size for values, finite in zip(rows, kept, strict=True)):
-        title += " (some NaN or infinite)"
+        title += "\n(some NaN or infinite)"
     ax.set_title(title, fontsize=LARGE)
 
 

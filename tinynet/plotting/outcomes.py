@@ -91,6 +91,8 @@ def mistakes(
     """
     count = check_int("rows", rows, minimum=1) * check_int("columns", columns, minimum=1)
     top = check_int("top", top, minimum=1)
+    if labels is None:
+        raise TypeError("mistakes() needs labels, the true classes; predictions() does without")
     answers = _ask(model, images, labels, class_names)
     order = answers.mistakes()
     shown = order[:count]

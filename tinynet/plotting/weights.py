@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from tinynet.errors import check_int, check_keywords, received
 from tinynet.layers.base import Layer, Shape, check_shape
-from tinynet.layers.conv import Conv2D
 from tinynet.layers.watch import leaf_layers
 from tinynet.plotting.figures import MEDIUM, SIGNED, SMALL, Path, fit, one_panel
 from tinynet.plotting.mosaic import mosaic, mosaic_columns, show_mosaic
@@ -47,10 +46,15 @@ def kernels(
     if image_shape is not None:
         shape = check_shape("image_shape", image_shape)
     kernel = layer.params["kernel"]
-    if isinstance(layer, Conv2D) or kernel.ndim == 4:
+    if kernel.ndim == 4:
         images, what = kernel, "filter"
-    else:
+    elif kernel.ndim == 2:
         images, what = _dense_images(layer, kernel, shape, image_shape is not None), "unit"
+    else:
+        raise ValueError(
+            f"{layer.label} has a kernel of shape {kernel.shape}; those of Conv2D, (height, width, "
+            "channels, filters), and Dense, (inputs, units), can be drawn"
+        )
     tiles, of_channels = _one_channel(images, channel, layer)
     shown = tiles[:count]
     page = one_panel(ax, 5.6, 5.0)

@@ -55,7 +55,8 @@ def confusion_matrix(
     ax: where to draw; by default a new figure, larger for more classes.   to_file: where to write
     it.
 
-    Up to 20 classes have their numbers written in; with more, a scale says what the colours mean.
+    Up to 20 classes have their numbers written in; with more, a scale says what the colours mean,
+    which then go by the square root, so that a few mistakes among many samples can be seen.
     The numbers themselves are `tinynet.metrics.confusion_matrix`.
 
     Returns the Figure, or the Axes that was given. Raises TypeError for what is not numbers;
@@ -76,15 +77,16 @@ def confusion_matrix(
     cell = _cell_size(len(names), texts)
     margin = min(_LONGEST, max(text_width(name, SMALL) for name in names))
     side = cell * len(names) + margin
-    page = one_panel(ax, side + (0.6 if texts else 1.2), side + 0.8)
+    accuracy = matrix.trace() / total
+    title = f"accuracy {accuracy:.2%}, {total:,} sample{'' if total == 1 else 's'}"
+    width = max(side + (0.6 if texts else 1.2), text_width(title, LARGE) + 0.8)
+    page = one_panel(ax, width, side + 0.8)
     panel = page.axes[0]
     if not page.own:
         cell = min(size_of(panel)) / len(names)
         if texts and cell < _widest(texts):
             texts = None
     _draw(panel, cells, names, cell, texts, normalize)
-    accuracy = matrix.trace() / total
-    title = f"accuracy {accuracy:.2%}, {total:,} sample{'' if total == 1 else 's'}"
     panel.set_title(title, fontsize=LARGE)
     return page.finish(to_file)
 
@@ -129,11 +131,14 @@ def _draw(
     normalize: str | None,
 ) -> None:
     from matplotlib import colormaps
+    from matplotlib.colors import Normalize, PowerNorm
 
     colours = colormaps[AMOUNT].with_extremes(bad=PALE)
     finite = cells[np.isfinite(cells)]
     high = float(finite.max()) if finite.size and finite.max() > 0 else 1.0
-    image = ax.imshow(cells, cmap=colours, vmin=0, vmax=high, interpolation="nearest")
+    # Among many classes mistakes are few in each cell: the square root brings them out.
+    norm = Normalize(0, high) if texts else PowerNorm(0.5, 0, high)
+    image = ax.imshow(cells, cmap=colours, norm=norm, interpolation="nearest")
     ax.grid(False)
     _name_axes(ax, names, cell)
     for row, line in enumerate(texts or []):

@@ -70,10 +70,10 @@ def _panel(ax: Axes, name: str, runs: dict[str, Run], width: float) -> None:
     # Not left to matplotlib, which finds no place for NaN.
     first = min(min(curve.epochs) for curve in curves)
     last = max(max(curve.epochs) for curve in curves)
-    margin = max(0.05 * (last - first), 0.05)
+    margin = max(0.03 * (last - first), 0.05)
     ax.set_xlim(first - margin, last + margin)
     plain(ax)
-    for text in ax.legend(frameon=False, fontsize=SMALL).get_texts():
+    for text in ax.legend(frameon=False, fontsize=SMALL, handlelength=3.2).get_texts():
         text.set_parse_math(False)
         text.set_text(fit(text.get_text(), width - 1.4, SMALL, 2))
 
@@ -88,7 +88,8 @@ def _curves(
         if key in run:
             shown = f"{label}, {part}" if label and validated else label or part
             of_part = colour or own_colour
-            ax.plot(*run[key], style, color=of_part, label=shown, marker="o", ms=3)
+            dots = 3 if len(run[key].epochs) <= 40 else 1.2  # small ones leave the dashes visible
+            ax.plot(*run[key], style, color=of_part, label=shown, marker="o", ms=dots)
             star = best(run[key], name), of_part
     if star is None or star[0] is None:
         return None
@@ -99,7 +100,7 @@ def _curves(
 
 def _note_best(ax: Axes, name: str, found: list[Best], width: float) -> None:
     """Above the panel: the best epoch, of the best run where there are several."""
-    note = "no finite value to be best"
+    note = "no finite values"
     if found:
         choose = min if best_is_low(name) else max
         label, epoch, value = choose(found, key=lambda one: one[2])

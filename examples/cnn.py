@@ -52,4 +52,11 @@ guesses = model.predict(test_images[:5]).argmax(axis=1)
 print("\nThe first test images:", ", ".join(class_names[label] for label in test_labels[:5]))
 print("The network says:     ", ", ".join(class_names[guess] for guess in guesses))
 
+# See inside: the first filters, what each layer makes of an image, and the worst mistakes.
+keras.plotting.kernels(model.layers[0], to_file=lesson.picture("kernels"))
+keras.plotting.feature_maps(model, test_images[0], to_file=lesson.picture("feature_maps"))
+keras.plotting.mistakes(
+    model, test_images, test_labels, class_names, to_file=lesson.picture("mistakes")
+)
+
 sys.exit(lesson.report(history, test_accuracy, test_loss))

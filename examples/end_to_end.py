@@ -31,6 +31,10 @@ for name, in_train, in_test in zip(
     class_names, np.bincount(train_labels), np.bincount(test_labels), strict=True
 ):
     print(f"  {name:12} {in_train:5} to train, {in_test:5} to test")
+keras.plotting.image_grid(train_images, train_labels, class_names, to_file=lesson.picture("images"))
+keras.plotting.class_counts(
+    {"training": train_labels, "test": test_labels}, class_names, to_file=lesson.picture("classes")
+)
 
 # Normalize, one-hot, split: a tenth of the images, drawn at random, is for validation.
 images, rows = train_images / 255.0, keras.utils.to_categorical(train_labels, 10)
@@ -78,6 +82,9 @@ print("\nConfusion matrix, a row for each true class and a column for each predi
 print(" " * 14, *(f"{label:5}" for label in range(10)))
 for label, (name, counts) in enumerate(zip(class_names, confusion, strict=True)):
     print(f"{label} {name:12}", *(f"{count:5}" for count in counts))
+keras.plotting.confusion_matrix(
+    test_labels, predicted, class_names, to_file=lesson.picture("confusion")
+)
 
 # The weakest classes, and what they are taken for.
 recall = confusion.diagonal() / confusion.sum(axis=1)
@@ -90,6 +97,7 @@ for label in recall.argsort()[:3]:
         f"  {class_names[label]:12} {recall[label]:6.1%} right; most often taken for "
         f"{class_names[taken_for]} ({mistakes[taken_for]} times)"
     )
+keras.plotting.mistakes(model, x_test, y_test, class_names, to_file=lesson.picture("mistakes"))
 
 # Save, load in a fresh process, and predict the same.
 path = lesson.out / f"{lesson.name}.tinynet"

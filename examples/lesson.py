@@ -52,6 +52,7 @@ class Lesson:
         self._data: str = arguments.data
         self._measured = measured
         self._is_sample = False
+        self._pictures: list[Path] = []
         keras.utils.set_random_seed(arguments.seed)
         self.out.mkdir(parents=True, exist_ok=True)
 
@@ -73,6 +74,12 @@ class Lesson:
         print("Training on the sample that comes with tinynet: 6,000 images, and 1,000 to test.\n")
         return fashion_mnist.load_sample()
 
+    def picture(self, what: str = "") -> Path:
+        """The file for a picture of ``what``; the report says where the pictures are."""
+        path = self.out / f"{self.name}{'_' if what else ''}{what}.png"
+        self._pictures.append(path)
+        return path
+
     def report(self, history: keras.callbacks.History, accuracy: float, loss: float) -> int:
         """Print the result beside Keras's and draw the learning curves; returns the exit status.
 
@@ -80,11 +87,10 @@ class Lesson:
         """
         print()
         if history.epoch:
-            picture = self.out / f"{self.name}.png"
-            keras.plotting.learning_curves(history, to_file=picture)
-            print(f"Learning curves: {picture}")
+            keras.plotting.learning_curves(history, to_file=self.picture())
         else:
             print("Interrupted before an epoch was finished: there are no learning curves.")
+        print(f"Pictures in {self.out}: {', '.join(path.name for path in self._pictures)}")
         print(f"Test accuracy {accuracy:.4f}, loss {loss:.4f}")
         if self._is_sample:
             print("This was the sample, a tenth of the data; with all of it networks do better.")

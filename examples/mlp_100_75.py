@@ -22,6 +22,7 @@ lesson = Lesson(
 (train_images, train_labels), (test_images, test_labels) = lesson.load()
 class_names = keras.datasets.fashion_mnist.class_names
 print(f"Images {train_images.shape}; the first shows: {class_names[train_labels[0]]}\n")
+keras.plotting.image_grid(train_images, train_labels, class_names, to_file=lesson.picture("images"))
 
 # Normalize.
 train_images = train_images / 255.0
@@ -48,5 +49,11 @@ test_loss, test_accuracy = model.evaluate(test_images, test_labels)
 # Predict: three test images; those of the full data are a Pullover and two Trousers, [2, 1, 1].
 guesses = model.predict(test_images[1:4]).argmax(axis=1)
 print(f"\nThree test images are {test_labels[1:4].tolist()}, predicted as {guesses.tolist()}")
+keras.plotting.predictions(
+    model, test_images[1:4], test_labels[1:4], class_names, to_file=lesson.picture("predictions")
+)
+
+# What the first Dense layer has learned to look for, as images.
+keras.plotting.kernels(model.layers[1], to_file=lesson.picture("weights"))
 
 sys.exit(lesson.report(history, test_accuracy, test_loss))

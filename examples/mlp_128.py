@@ -21,6 +21,7 @@ lesson = Lesson(
 class_names = keras.datasets.fashion_mnist.class_names
 print(f"Images {train_images.shape} of {train_images.dtype}, from 0 to {train_images.max()}")
 print("The first ones:", ", ".join(class_names[label] for label in train_labels[:5]), "\n")
+keras.plotting.image_grid(train_images, train_labels, class_names, to_file=lesson.picture("images"))
 
 # Normalize: from bytes to numbers between 0 and 1.
 train_images = train_images / 255.0
@@ -54,6 +55,9 @@ guess = probabilities[0].argmax()
 print(
     f"\nThe first test image is said to be: {class_names[guess]}, with a probability of "
     f"{probabilities[0, guess]:.1%}. It is: {class_names[test_labels[0]]}."
+)
+keras.plotting.predictions(
+    probability_model, test_images, test_labels, class_names, to_file=lesson.picture("predictions")
 )
 
 sys.exit(lesson.report(history, test_accuracy, test_loss))

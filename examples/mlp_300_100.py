@@ -39,13 +39,16 @@ model = keras.Sequential(
     ]
 )
 model.summary()
-drawing = lesson.out / "mlp_300_100_model.png"
+drawing = lesson.picture("model")
 keras.utils.plot_model(model, to_file=drawing, show_shapes=True, show_layer_activations=True)
 print(f"The network, drawn: {drawing}\n")
 
 # Compile and train.
 model.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
-history = model.fit(train_images, train_rows, epochs=lesson.epochs, validation_split=0.1)
+record = keras.callbacks.GradientHistory()
+history = model.fit(
+    train_images, train_rows, epochs=lesson.epochs, validation_split=0.1, callbacks=[record]
+)
 
 # Evaluate.
 test_loss, test_accuracy = model.evaluate(test_images, test_rows)
@@ -55,5 +58,11 @@ probabilities = model.predict(test_images[:1])[0]
 print("\nThe first test image, class by class:")
 for name, probability in zip(class_names, probabilities, strict=True):
     print(f"  {name:12} {probability:6.1%}")
+
+# How signals and gradients flow through the layers: now, and while training.
+keras.plotting.gradient_flow(
+    model, train_images[:256], train_rows[:256], to_file=lesson.picture("gradient_flow")
+)
+keras.plotting.gradient_history(record, to_file=lesson.picture("gradient_history"))
 
 sys.exit(lesson.report(history, test_accuracy, test_loss))

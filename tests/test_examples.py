@@ -40,7 +40,11 @@ def test_an_example_trains_on_the_sample_and_reports(name, tmp_path):
     accuracy = re.search(r"^Test accuracy (0\.\d{4}), loss \d\.\d{4}$", done.stdout, re.M)
     assert accuracy, done.stdout
     assert float(accuracy[1]) > ONE_EPOCH
-    assert (tmp_path / "pictures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    listed = re.search(r"^Pictures in pictures: (.*)$", done.stdout, re.M)[1].split(", ")
+    assert set(listed) == {path.name for path in (tmp_path / "pictures").glob("*.png")}
+    assert len(listed) >= 3
+    for picture in listed:
+        assert (tmp_path / "pictures" / picture).read_bytes().startswith(b"\x89PNG")
     assert ("Keras on all 60,000: accuracy 0." in done.stdout) == (name != "end_to_end")
 
 

@@ -264,6 +264,22 @@ def test_another_training_is_refused(sample, tmp_path, change, said):
     assert (tmp_path / "training.tinynet").read_bytes() == before
 
 
+def test_a_loop_is_there_only_while_it_trains(sample, tmp_path):
+    x, y = images(sample)
+    seen = []
+
+    class Look(Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append((self.model.loop.epoch, self.model.loop.step))
+
+    model, _ = simple(x, y, tmp_path, Look(), epochs=2)
+    assert seen == [(1, 0), (2, 0)]
+    assert model.loop is None
+    with pytest.raises(ValueError, match="another training"):
+        model.fit(x + 1, y, verbose=0, callbacks=[BackupAndRestore(tmp_path), Look()])
+    assert model.loop is None
+
+
 def test_a_damaged_backup_is_refused(sample, tmp_path):
     x, y = images(sample)
     simple(x, y, tmp_path, epochs=1)

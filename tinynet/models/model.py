@@ -5,7 +5,8 @@ The training loop knows nothing of how layers are connected; a subclass, such as
 """
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from typing import Any, TypeVar
 
@@ -330,13 +331,13 @@ class Model(Layer):
             _check_finite(train[0], batches, steps, initial_epoch)
 
         self.stop_training = False
-        loop = self.loop = TrainingLoop(
+        loop = TrainingLoop(
             self, listeners.callbacks, _named_data(train, validation), batches, scores,
             initial_epoch, steps,
         )  # fmt: skip
         logs: Logs = {}
         epoch = initial_epoch
-        with catch_interrupt() as interrupt:
+        with catch_interrupt() as interrupt, self._within(loop):
             listeners.on_train_begin()
             try:
                 while loop.epoch < epochs and not self.stop_training:
@@ -363,11 +364,19 @@ class Model(Layer):
                 if interrupt.requested and verbose:
                     print(f"Interrupted in epoch {epoch + 1}; the model keeps what it has learned.")
             finally:
-                self.forget()
-                self.loss.forget()
                 listeners.on_train_end(logs)
-                self.loop = None
         return self.history
+
+    @contextmanager
+    def _within(self, loop: TrainingLoop) -> Iterator[None]:
+        """Let callbacks find the loop, and let go of the data of its last batch in the end."""
+        self.loop = loop
+        try:
+            yield
+        finally:
+            self.loop = None
+            self.forget()
+            self.loss.forget()
 
     def _split_data(
         self,

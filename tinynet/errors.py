@@ -51,12 +51,12 @@ def unknown_arguments(owner: str, unknown: Iterable[str], known: Iterable[str]) 
 
 
 def received(value: object) -> str:
-    """``value`` and its type, for the end of a message; a long value is cut short."""
+    """``value`` in one line and its type, for the end of a message; a long value is cut short."""
     return f"{_short(value)} of type {type(value).__name__}"
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    text = " ".join(line.strip() for line in repr(value).splitlines())
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 

@@ -1,6 +1,8 @@
 """The summary: what it counts, and that it fits the line whatever the names."""
 
+import io
 import re
+import sys
 from unicodedata import east_asian_width
 
 import numpy as np
@@ -137,6 +139,15 @@ Model: "sequential"
         assert capsys.readouterr().out == text(model) + "\n"
         model.summary(print_fn=None)
         assert capsys.readouterr().out == text(model) + "\n"
+
+    def test_where_lines_cannot_be_shown(self, monkeypatch):
+        written = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+        Sequential([layers.Dense(3, input_shape=(4,), name="größe")]).summary()
+        sys.stdout.flush()
+        lines = written.getvalue().decode().splitlines()
+        assert re.fullmatch(r"\+(-+\+){5}", lines[1])
+        assert re.match(r"\| gr\\xf6\\xdfe \(Dense\) +\| \(None, 3\)", lines[4]), lines
 
     def test_without_the_column_that_keras_leaves_out(self):
         assert "Trainable │" not in text(cnn(), show_trainable=False)

@@ -1,7 +1,7 @@
 """The words of the library's errors: what was expected, what came, and what to do.
 
-`unknown_name` and `unknown_arguments` make errors for the caller to raise; the ``check_`` functions
-return their value, converted, or raise.
+`unknown_name` and `unknown_arguments` make errors for the caller to raise, `received` and
+`shortened` a part of a message; the ``check_`` functions return their value, converted, or raise.
 """
 
 import difflib
@@ -36,7 +36,7 @@ def unknown_name(
         return TypeError(f"{kind} must be {taken}, got {received(name)}; names are: {listed}")
     near = _near_misses([name], known)
     suggestion = f"; did you mean {near}?" if near else "."
-    return ValueError(f"unknown {kind} {_short(name)}{suggestion} Known: {listed}")
+    return ValueError(f"unknown {kind} {shortened(name)}{suggestion} Known: {listed}")
 
 
 def unknown_arguments(owner: str, unknown: Iterable[str], known: Iterable[str]) -> TypeError:
@@ -44,7 +44,9 @@ def unknown_arguments(owner: str, unknown: Iterable[str], known: Iterable[str]) 
     unknown, known = list(unknown), list(known)
     near = _near_misses(unknown[:_SHOWN], known)
     suggestion = f" (did you mean {near}?)" if near else ""
-    names = " or ".join(map(_short, unknown[:_SHOWN])) + (" ..." if len(unknown) > _SHOWN else "")
+    names = " or ".join(map(shortened, unknown[:_SHOWN])) + (
+        " ..." if len(unknown) > _SHOWN else ""
+    )
     return TypeError(
         f"{owner} has no argument {names}{suggestion}; it takes {', '.join(known) or 'none'}"
     )
@@ -52,10 +54,11 @@ def unknown_arguments(owner: str, unknown: Iterable[str], known: Iterable[str]) 
 
 def received(value: object) -> str:
     """``value`` in one line and its type, for the end of a message; a long value is cut short."""
-    return f"{_short(value)} of type {type(value).__name__}"
+    return f"{shortened(value)} of type {type(value).__name__}"
 
 
-def _short(value: object) -> str:
+def shortened(value: object) -> str:
+    """``repr(value)`` in one line, cut short where it is long."""
     text = " ".join(line.strip() for line in repr(value).splitlines())
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from tinynet import kernels, layers, losses, metrics, optimizers, random, saving
 from tinynet.configs import deserialize
-from tinynet.errors import check_bool, check_int, check_keywords, received
+from tinynet.errors import check_bool, check_int, check_keywords, received, shortened
 from tinynet.layers.base import Layer, shapes_only
 from tinynet.models.sequential import Sequential
 from tinynet.models.writing import MAX_LAYERS, save_model, walk, weights_of
@@ -105,7 +105,8 @@ def _speaking_of(file: saving.ModelFile) -> Iterator[None]:
 
 def _check_classes(description: object, classes: Mapping[str, object]) -> None:
     """Raises UnknownLayerError for a class that is none of ``classes``, wherever it stands."""
-    todo, count = [description], 0
+    todo = [description]
+    inputs = others = 0
     while todo:
         here = todo.pop()
         if not isinstance(here, dict) or not isinstance(here.get("config"), dict):
@@ -115,8 +116,9 @@ def _check_classes(description: object, classes: Mapping[str, object]) -> None:
         name = here.get("class_name")
         if not isinstance(name, str) or name not in classes:
             raise UnknownLayerError(f"it has a layer of the unknown class {received(name)}")
-        count += name != "Input"  # which is a shape, and no layer of the model
-        if count > MAX_LAYERS:
+        inputs += name == "Input"  # a shape, and no layer of the model
+        others += name != "Input"
+        if max(inputs, others) > MAX_LAYERS:
             raise MalformedError(f"it has more than {MAX_LAYERS} layers")
         if name in _MODELS:
             inner = here["config"].get("layers")
@@ -132,6 +134,8 @@ def _compiled(data: Any) -> tuple[optimizers.Optimizer, losses.Loss, list[Any]]:
         raise MalformedError(f"its metrics must be a list, got {received(data['metrics'])}")
     optimizer = optimizers.deserialize(data["optimizer"])
     optimizer.iterations = check_int("iterations", data["iterations"], 0)
+    if optimizer.iterations >= 1 << 62:
+        raise MisfitError("its iterations must be fewer than 2**62")
     scores = [metrics.deserialize(metric) for metric in data["metrics"]]
     metrics.resolve(scores)
     return optimizer, losses.deserialize(data["loss"]), scores
@@ -159,7 +163,7 @@ def _check_tensors(file: saving.ModelFile, expected: Mapping[str, Any]) -> None:
         ("its model has no place for the tensor", found.keys() - expected.keys()),
     ):
         if names:
-            raise MisfitError(f"{what} {', '.join(map(repr, sorted(names)[:5]))}")
+            raise MisfitError(f"{what} {', '.join(map(shortened, sorted(names)[:5]))}")
     for name, like in expected.items():
         if found[name] != like:
             raise MisfitError(

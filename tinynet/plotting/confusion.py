@@ -160,12 +160,14 @@ def _name_axes(ax: Axes, names: list[str], cell: float) -> None:
     places = range(0, len(names), step)
     shown = [fit(names[i], _LONGEST, SMALL) for i in places]
     level = max(text_width(name, SMALL) for name in shown) < step * cell - 0.05
-    turned = {} if level else {"rotation": 90 if cell < 0.25 else 45, "rotation_mode": "anchor"}
+    turned: dict[str, Any] = (
+        {} if level else {"rotation": 90 if cell < 0.25 else 45, "rotation_mode": "anchor"}
+    )
     ax.set_xticks(places, shown, ha="center" if level else "right", **turned, parse_math=False)
     if turned:
         ax.tick_params(axis="x", pad=2)
         for text in ax.get_xticklabels():
-            text.set_va("center" if cell < 0.25 else "top")
+            text.set_verticalalignment("center" if cell < 0.25 else "top")
     ax.set_yticks(places, shown, parse_math=False)
     thin = len(names) > _ANNOTATED
     ax.tick_params(labelsize=SMALL, length=2 if thin else 0, width=0.4 if thin else 0.8)
@@ -245,8 +247,8 @@ def _table(ax: Axes, report: metrics.ClassReport) -> None:
     heads = [*(column + 0.06 for column in range(len(_COLUMNS))), len(_COLUMNS) + 0.7]
     ax.xaxis.tick_top()
     ax.set_xticks(heads, [*_COLUMNS, "support"])
-    for i, text in enumerate(ax.get_xticklabels()):
-        text.set_ha("right" if i == len(_COLUMNS) else "left")
+    for i, head in enumerate(ax.get_xticklabels()):
+        head.set_horizontalalignment("right" if i == len(_COLUMNS) else "left")
     ax.tick_params(length=0, labelsize=SMALL)
     ax.tick_params(axis="x", labelsize=MEDIUM)
     ax.grid(False)

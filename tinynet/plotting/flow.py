@@ -299,7 +299,7 @@ def _legend(page: Page, labels: list[str], handles: list[Any]) -> None:
     """The layers: beside the panels, for which the figure becomes wider; else in the first one."""
     if not labels:
         return
-    small = {"fontsize": SMALL, "frameon": False}
+    small: dict[str, Any] = {"fontsize": SMALL, "frameon": False}
     if page.own:
         figure = page.figure
         figure.set_figwidth(figure.get_figwidth() + max(text_width(n, SMALL) for n in labels) + 0.6)

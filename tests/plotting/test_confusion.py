@@ -122,11 +122,18 @@ class TestConfusionMatrix:
         assert complaints(figure) == []
 
     def test_in_an_axes_too_small_for_numbers(self, answered):
-        figure = Figure(figsize=(1.5, 1.5))
+        figure = Figure(figsize=(3, 3), layout="constrained")
         ax = figure.subplots()
         confusion_matrix(*answered, class_names, ax=ax)
         assert not ax.texts
         assert ax.images
+        assert complaints(figure) == []
+
+    def test_in_an_axes_with_room_for_them(self, answered):
+        figure = Figure(figsize=(5, 5), layout="constrained")
+        confusion_matrix(*answered, class_names, ax=figure.subplots())
+        assert len(figure.axes[0].texts) == 100
+        assert complaints(figure) == []
 
     @pytest.mark.parametrize(
         ("arguments", "error", "message"),

@@ -133,7 +133,7 @@ class TestGradientFlow:
             "|activation|",
             "|gradient|",
             "|update| / weight",
-            "dead units",
+            "dead relu units",
         ]
         assert {ax.get_xscale() for ax in (activations, gradients, updates)} == {"log"}
         a, lower, median, upper, b = PERCENTILES
@@ -235,7 +235,7 @@ class TestActivationHistograms:
             np.testing.assert_allclose(drawn.edges, edges, rtol=1e-5, atol=1e-6)
             assert np.abs(drawn.values - counts).sum() <= 4  # values at an edge, by rounding
             zeros = (outputs[name] == 0).mean()
-            assert note == (f"{zeros:.0%} zeros" if zeros else "no zeros")
+            assert note == (f"{zeros:.0%} zeros, left out" if zeros else "no zeros")
         assert complaints(figure) == []
 
     def test_leaves_the_model_alone(self, cnn, batch):
@@ -244,7 +244,7 @@ class TestActivationHistograms:
         assert_same(everything(cnn), before)
         assert all("forward" not in vars(layer) for layer in cnn.layers)
 
-    @pytest.mark.parametrize(("value", "note"), [(0.0, "100% zeros"), (2.0, "no zeros")])
+    @pytest.mark.parametrize(("value", "note"), [(0.0, "100% zeros, left out"), (2.0, "no zeros")])
     def test_of_one_value(self, value, note):
         model = Sequential([layers.ReLU(input_shape=(3,))])
         figure = activation_histograms(model, np.full((1, 3), value))
@@ -254,7 +254,7 @@ class TestActivationHistograms:
     def test_nan(self):
         model = Sequential([layers.Rescaling(1.0, input_shape=(4,))])
         figure = activation_histograms(model, [[np.nan, 1.0, 0.0, np.inf]])
-        assert figure.axes[0].get_title() == "rescaling\n25% zeros, 50% NaN or infinite"
+        assert figure.axes[0].get_title() == "rescaling\n25% zeros, left out, 50% NaN or infinite"
         assert complaints(figure) == []
         everywhere = activation_histograms(model, [[np.inf] * 4])
         assert everywhere.axes[0].get_title() == "rescaling\n100% NaN or infinite"

@@ -157,8 +157,8 @@ def _lines(layer: Layer, shape: Shape | None, show: dict[str, bool]) -> list[str
     kind = type(layer).__name__
     lines = [f"{layer.name} ({kind})" if show["names"] else kind]
     activation = getattr(layer, "activation", None)
-    told = isinstance(activation, str) and (activation != "linear" or show.get("linear"))
-    if show["activations"] and told:
+    told = activation != "linear" or show.get("linear")
+    if show["activations"] and told and isinstance(activation, str):
         lines.append(activation)
     if show.get("dtypes"):
         lines.append(layer.dtype)

@@ -83,19 +83,18 @@ def _curves(
 ) -> Best | None:
     """Draw one run, one colour for all of it or one for each part; returns its best epoch."""
     parts = {name: ("training", BLUE, "-"), f"val_{name}": ("validation", VERMILION, "--")}
-    star = None
+    point, of_point = None, BLUE
     for key, (part, own_colour, style) in parts.items():
         if key in run:
             shown = f"{label}, {part}" if label and validated else label or part
             of_part = colour or own_colour
             dots = 3 if len(run[key].epochs) <= 40 else 1.2  # small ones leave the dashes visible
             ax.plot(*run[key], style, color=of_part, label=shown, marker="o", ms=dots)
-            star = best(run[key], name), of_part
-    if star is None or star[0] is None:
+            point, of_point = best(run[key], name), of_part
+    if point is None:
         return None
-    (epoch, value), of_part = star
-    ax.scatter([epoch], [value], s=110, marker="*", color=of_part, ec=INK, lw=0.7, zorder=4)
-    return label, epoch, value
+    ax.scatter(*point, s=110, marker="*", color=of_point, edgecolor=INK, linewidth=0.7, zorder=4)
+    return label, *point
 
 
 def _note_best(ax: Axes, name: str, found: list[Best], width: float) -> None:

@@ -132,6 +132,7 @@ def gradient_flow(
         ax.set_ylim(len(names) - 0.5, -0.5)  # the first layer at the top
         plain(ax)
         ax.tick_params(axis="y", length=0)
+        ax.set_xlabel(fit(ax.get_xlabel(), page.width, MEDIUM, 2))
     return page.finish(to_file)
 
 
@@ -164,7 +165,9 @@ def activation_histograms(
         counts, edges = np.histogram(finite[finite != 0], bins)
         ax.stairs(counts, edges, fill=True, color=BLUE)
         zeros, lost = np.mean(of_layer == 0), 1 - finite.size / of_layer.size
-        notes = [f"{zeros:.0%} zeros"] * bool(zeros) + [f"{lost:.0%} NaN or infinite"] * bool(lost)
+        notes = [f"{zeros:.0%} zeros, left out"] * bool(zeros) + [
+            f"{lost:.0%} NaN or infinite"
+        ] * bool(lost)
         head = fit(name, page.width - 0.2, MEDIUM)
         ax.set_title(f"{head}\n{', '.join(notes) or 'no zeros'}", fontsize=MEDIUM, parse_math=False)
         ax.set_yticks([])
@@ -194,7 +197,7 @@ def gradient_history(record: Any, *, axes: Any = None, to_file: Path | None = No
     colours, markers = _colours(len(names)), "osD^vPX"
     page = panels(axes, 4, "measure", 2, 3.6, 2.5)
     titles = ("activations, root mean square", "gradients, root mean square",
-              f"update / weight (dotted: {HEALTHY})", "dead units")  # fmt: skip
+              f"update / weight (dotted: {HEALTHY})", "dead relu units")  # fmt: skip
     lines: dict[str, Any] = {}
     for ax, measure, title in zip(page.axes, MEASURES, titles, strict=True):
         for i, name in enumerate(names):
@@ -204,7 +207,7 @@ def gradient_history(record: Any, *, axes: Any = None, to_file: Path | None = No
                 (line,) = ax.plot(steps, values, color=colours[i], label=name, marker=mark, ms=3,
                                   lw=1.2)  # fmt: skip
                 lines.setdefault(name, line)
-        _finish_history(ax, title, measure, steps)
+        _finish_history(ax, title, measure, steps, page.width)
     order = [name for name in names if name in lines]
     _legend(page, [fit(name, 2.0, SMALL) for name in order], [lines[name] for name in order])
     return page.finish(to_file)
@@ -292,20 +295,24 @@ def _shares(ax: Axes, shares: Sequence[float]) -> None:
     ax.bar_label(bars, [f"{shares[i]:.0%}" for i in places], padding=2, fontsize=SMALL)
     ax.set_xlim(0, 1.2)
     ax.set_xticks([0, 0.5, 1], ["0", "50%", "100%"])
-    ax.set_title("dead units", fontsize=LARGE)
+    ax.set_title("dead relu units", fontsize=LARGE)
 
 
 def _legend(page: Page, labels: list[str], handles: list[Any]) -> None:
-    """The layers: beside the panels, for which the figure becomes wider; else in the first one."""
+    """The layers, beside the panels where there is room or it can be made; else in the first."""
     if not labels:
         return
-    small = {"fontsize": SMALL, "frameon": False}
+    figure = page.figure
+    beside: dict[str, Any]
     if page.own:
-        figure = page.figure
         figure.set_figwidth(figure.get_figwidth() + max(text_width(n, SMALL) for n in labels) + 0.6)
-        legend = figure.legend(handles, labels, loc="outside right upper", **small)
+        beside = {"loc": "outside right upper", "frameon": False}
+        legend = figure.legend(handles, labels, fontsize=SMALL, **beside)
+    elif figure.get_constrained_layout():
+        beside = {"loc": "upper left", "bbox_to_anchor": (1, 1), "frameon": False}
+        legend = page.axes[-1].legend(handles, labels, fontsize=SMALL, **beside)
     else:
-        legend = page.axes[0].legend(handles, labels, **small)
+        legend = page.axes[0].legend(handles, labels, fontsize=SMALL, framealpha=0.8)
     for text in legend.get_texts():
         text.set_parse_math(False)
 
@@ -323,7 +330,7 @@ def _colours(count: int) -> list[Any]:
     return [tuple(colour) for colour in colormaps[HEAT](np.linspace(0, 0.9, count))]
 
 
-def _finish_history(ax: Axes, title: str, measure: str, steps: Sequence[int]) -> None:
+def _finish_history(ax: Axes, title: str, measure: str, steps: Sequence[int], width: float) -> None:
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     plain(ax)
@@ -340,6 +347,7 @@ def _finish_history(ax: Axes, title: str, measure: str, steps: Sequence[int]) ->
         ax.set_yticks([])
     margin = max(0.03 * (steps[-1] - steps[0]), 0.5)
     ax.set_xlim(steps[0] - margin, steps[-1] + margin)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    few = min(9, max(2, int(2.5 * width)))
+    ax.xaxis.set_major_locator(MaxNLocator(few, integer=True, min_n_ticks=1))
     ax.set_xlabel("batch", size=MEDIUM)
-    ax.set_title(title, fontsize=LARGE)
+    ax.set_title(fit(title, width, LARGE, 2), fontsize=LARGE)

@@ -73,7 +73,7 @@ def feature_maps(
         show_tiles(ax, shown, HEAT, finite_limits(shown))
         number, (h, w) = len(of_layer), of_layer.shape[1:]
         part = f"{len(shown)} of {number}" if len(shown) < number else str(number)
-        title = fit(f"{name} ({type(layers[name]).__name__})", page.width - 0.1, MEDIUM)
+        title = fit(f"{name} ({type(layers[name]).__name__})", page.width - 0.1, MEDIUM, 2)
         ax.set_title(f"{title}\n{part} map{'s' * (number > 1)} of {h}×{w}", fontsize=MEDIUM,
                      parse_math=False)  # fmt: skip
     return page.finish(to_file)

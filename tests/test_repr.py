@@ -200,6 +200,9 @@ EXAMPLES = {
     ],
 }  # fmt: skip
 
+# What functions return and nobody makes by hand: tuples with names, which hold arrays.
+RESULTS = {metrics.ClassReport}
+
 ABSTRACT = {metrics.Metric}  # cannot be made: it has nothing to reset
 
 
@@ -236,7 +239,9 @@ def public_classes(module):
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 def test_every_public_class_has_an_example(module):
-    assert public_classes(module) - ABSTRACT <= {type(make()) for make in EXAMPLES[module]}
+    assert public_classes(module) - ABSTRACT - RESULTS <= {
+        type(make()) for make in EXAMPLES[module]
+    }
 
 
 @pytest.mark.parametrize(

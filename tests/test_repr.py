@@ -182,6 +182,8 @@ EXAMPLES = {
         lambda: callbacks.EarlyStopping(),
         lambda: callbacks.EarlyStopping("loss", -1, 3, True, "min", 0.5, True, 2),
         lambda: callbacks.EarlyStopping("odd", mode="max"),
+        lambda: callbacks.GradientHistory(),
+        lambda: callbacks.GradientHistory(every=10),
         lambda: callbacks.History(),
         lambda: callbacks.LambdaCallback(),
         lambda: callbacks.LambdaCallback(on_epoch_begin=halve, on_test_end=print),

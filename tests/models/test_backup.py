@@ -18,6 +18,7 @@ from tinynet.callbacks import (
     Callback,
     CSVLogger,
     EarlyStopping,
+    GradientHistory,
     History,
     LambdaCallback,
     LearningRateScheduler,
@@ -120,7 +121,7 @@ def train(sample, folder, crash=None, save_freq="epoch", fit=None, patience=2, *
     folder.mkdir(exist_ok=True)
     stop = EarlyStopping(patience=patience, restore_best_weights=True)
     reduce = ReduceLROnPlateau(patience=0, factor=0.5, min_delta=0.3)
-    counter = Counter()
+    counter, gradients = Counter(), GradientHistory(every=4)
     callbacks = [
         BackupAndRestore(folder / "backup", save_freq, **backup),
         LearningRateScheduler(lambda epoch, rate: rate * 0.9),
@@ -130,6 +131,7 @@ def train(sample, folder, crash=None, save_freq="epoch", fit=None, patience=2, *
         ModelCheckpoint(folder / "best.tinynet", save_best_only=True),
         TerminateOnNaN(),
         counter,
+        gradients,
         crash or Crash(),
     ]
     history = model.fit(
@@ -146,6 +148,7 @@ def train(sample, folder, crash=None, save_freq="epoch", fit=None, patience=2, *
         "dropout": random.state_of(model.layers[5].own_generator()),
         "monitors": [stop.best, stop.wait, stop.best_epoch, reduce.best, reduce.wait],
         "counter": (counter.batches, counter.losses),
+        "gradients": (gradients.steps, repr(gradients.history)),
         "log": (folder / "log.csv").read_bytes(),
         "best": (folder / "best.tinynet").read_bytes(),
         "left": sorted(path.name for path in folder.iterdir()),

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from contextlib import ExitStack
+from typing import Any
 
 import numpy as np
 
@@ -95,8 +96,14 @@ class GradientHistory(Callback):
     def _see(self, name: str, y: Array) -> None:
         self._seen[name] = {"activation": rms(y), "dead": dead_share(self._layers[name], y)}
 
-    def __repr__(self) -> str:
-        return f"GradientHistory(every={self.every!r})"
+    def get_state(self) -> dict[str, Any]:
+        """All that was recorded."""
+        return {"steps": self.steps, "history": self.history, "batches": self._batches}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from this record."""
+        self.steps, self.history = state["steps"], state["history"]
+        self._batches = state["batches"]
 
 
 def rms(*arrays: Array) -> float:

@@ -76,11 +76,12 @@ def confusion_matrix(
     texts = _texts(cells, normalize) if len(names) <= _ANNOTATED else None
     cell = _cell_size(len(names), texts)
     margin = min(_LONGEST, max(text_width(name, SMALL) for name in names))
-    side = cell * len(names) + margin
+    side, turn = cell * len(names), _turn(names, cell)
+    below = {0: 0.15, 45: 0.75 * margin, 90: margin}[turn]
     accuracy = matrix.trace() / total
     title = f"accuracy {accuracy:.2%}, {total:,} sample{'' if total == 1 else 's'}"
-    width = max(side + (0.6 if texts else 1.2), text_width(title, LARGE) + 0.8)
-    page = one_panel(ax, width, side + 0.8)
+    width = max(side + margin + (0.4 if texts else 1.2), text_width(title, LARGE) + 0.8)
+    page = one_panel(ax, width, side + below + 0.7)
     panel = page.axes[0]
     panel.set_title(title, fontsize=LARGE)
     image = _colour(panel, cells)
@@ -158,23 +159,33 @@ def _write_in(ax: Axes, cells: NDArray[Any], texts: list[list[str]], dark: float
             ax.text(column, row, text, ha="center", va="center", fontsize=SMALL, color=colour)
 
 
+def _step(cell: float) -> int:
+    """Of how many classes one has its name written, so that each has a line for itself."""
+    return max(1, math.ceil(_LINE / cell - 0.01))
+
+
+def _turn(names: list[str], cell: float) -> int:
+    """The angle of the names below the columns: as little as there is room for."""
+    widest = max(text_width(fit(name, _LONGEST, SMALL), SMALL) for name in names)
+    return 0 if widest < _step(cell) * cell - 0.05 else 90 if cell < 0.25 else 45
+
+
 def _name_axes(ax: Axes, names: list[str], cell: float) -> None:
     """The names of the classes along both sides; only every so many where they are too many."""
-    step = max(1, math.ceil(_LINE / cell - 0.01))
-    places = range(0, len(names), step)
+    places = range(0, len(names), _step(cell))
     shown = [fit(names[i], _LONGEST, SMALL) for i in places]
-    level = max(text_width(name, SMALL) for name in shown) < step * cell - 0.05
-    turned: dict[str, Any] = (
-        {} if level else {"rotation": 90 if cell < 0.25 else 45, "rotation_mode": "anchor"}
-    )
-    ax.set_xticks(places, shown, ha="center" if level else "right", **turned, parse_math=False)
-    if turned:
+    thin = len(names) > _ANNOTATED
+    ax.set_xticks(places, shown, parse_math=False)
+    ax.set_yticks(places, shown, parse_math=False)
+    ax.tick_params(labelsize=SMALL, length=2 if thin else 0, width=0.4 if thin else 0.8)
+    turn = _turn(names, cell)
+    if turn:
         ax.tick_params(axis="x", pad=2)
         for text in ax.get_xticklabels():
-            text.set_verticalalignment("center" if cell < 0.25 else "top")
-    ax.set_yticks(places, shown, parse_math=False)
-    thin = len(names) > _ANNOTATED
-    ax.tick_params(labelsize=SMALL, length=2 if thin else 0, width=0.4 if thin else 0.8)
+            text.set_rotation(turn)
+            text.set_rotation_mode("anchor")
+            text.set_horizontalalignment("right")
+            text.set_verticalalignment("center" if turn == 90 else "top")
     ax.spines[:].set_linewidth(0.5)
     ax.set_xlabel("predicted class", size=MEDIUM)
     ax.set_ylabel("true class", size=MEDIUM)

@@ -78,8 +78,8 @@ def layer_flows(model: Any, x: ArrayLike, y: ArrayLike) -> dict[str, LayerFlow]:
             for name, layer in layers.items()
         }
 
-        def see(name: str, y: Array) -> None:
-            seen[name] = y.flatten(), dead_share(layers[name], y)
+        def see(name: str, output: Array) -> None:
+            seen[name] = output.flatten(), dead_share(layers[name], output)
 
         with watched(layers, see):
             trained.train_on_batch(x, y)
@@ -117,7 +117,7 @@ def gradient_flow(
     flows = layer_flows(model, x, y)
     shown = {name: flow for name, flow in flows.items() if flow.activations.size}
     names = list(shown)
-    wide = min(2.2, max(text_width(name, SMALL) for name in names))
+    wide = min(2.2, max((text_width(name, SMALL) for name in names), default=0.0))
     page = panels(axes, 4, "measure", 4, 2.4 + wide / 4, 0.27 * len(names) + 1.0)
     spread, gradients, updates, dead = page.axes
     _boxes(spread, [flow.activations for flow in shown.values()], BLUE, "|activation|")
@@ -293,6 +293,9 @@ def _shares(ax: Axes, shares: Sequence[float]) -> None:
     places = [i for i, share in enumerate(shares) if np.isfinite(share)]
     bars = ax.barh(places, [shares[i] for i in places], 0.6, color=PURPLE)
     ax.bar_label(bars, [f"{shares[i]:.0%}" for i in places], padding=2, fontsize=SMALL)
+    if not places:
+        ax.text(0.6, (len(shares) - 1) / 2, "no relu", ha="center", va="center", fontsize=SMALL,
+                color=GREY)  # fmt: skip
     ax.set_xlim(0, 1.2)
     ax.set_xticks([0, 0.5, 1], ["0", "50%", "100%"])
     ax.set_title("dead relu units", fontsize=LARGE)

@@ -227,6 +227,53 @@ class TestConfusionMatrix:
             metrics.confusion_matrix([0, 1], np.zeros((2, 2, 2)))
 
 
+class TestClassificationReport:
+    def test_against_a_loop(self):
+        report = metrics.classification_report(LABELS, SCORES)
+        guesses = [best(row) for row in SCORES]
+        pairs = list(zip(LABELS.tolist(), guesses, strict=True))
+        for c in range(6):
+            hits = sum(true == guess == c for true, guess in pairs)
+            predicted = sum(guess == c for _, guess in pairs)
+            support = sum(true == c for true, _ in pairs)
+            assert (report.predicted[c], report.support[c]) == (predicted, support)
+            precision = hits / predicted if predicted else 0
+            recall = hits / support if support else 0
+            both = precision + recall
+            assert report.precision[c] == pytest.approx(precision)
+            assert report.recall[c] == pytest.approx(recall)
+            assert report.f1[c] == pytest.approx(2 * precision * recall / both if both else 0)
+        assert report.accuracy == sum(true == guess for true, guess in pairs) / 23
+
+    def test_means(self):
+        report = metrics.classification_report([0, 0, 0, 1], [0, 1, 0, 1])
+        assert report.mean() == pytest.approx({"precision": 0.75, "recall": 5 / 6, "f1": 11 / 15})
+        weighted = {"precision": 0.875, "recall": 0.75, "f1": 0.75 * 0.8 + 0.25 * 2 / 3}
+        assert report.mean(weighted=True) == pytest.approx(weighted)
+
+    def test_a_share_of_nothing_is_0(self):
+        report = metrics.classification_report([0, 1], [0, 0], ["a", "b", "c"])
+        assert report.precision.tolist() == [0.5, 0, 0]
+        assert report.recall.tolist() == [1, 0, 0]
+        assert report.f1.tolist() == pytest.approx([2 / 3, 0, 0])
+
+    def test_names(self):
+        assert metrics.classification_report([0, 1], [0, 1]).class_names == ["0", "1"]
+        assert metrics.classification_report([0], [0], ("a", "b")).class_names == ["a", "b"]
+
+    def test_one_hot_labels(self):
+        one = metrics.classification_report(ONE_HOT, SCORES)
+        np.testing.assert_array_equal(one.f1, metrics.classification_report(LABELS, SCORES).f1)
+
+    def test_refuses(self):
+        with pytest.raises(ValueError, match="y_true must hold classes from 0 to 1, got 2"):
+            metrics.classification_report([0, 2], [0, 1], ["a", "b"])
+        with pytest.raises(ValueError, match="y_true has 2 samples, y_pred has 1"):
+            metrics.classification_report([0, 1], [0])
+        with pytest.raises(ValueError, match="needs samples, y_true has none"):
+            metrics.classification_report([], [])
+
+
 class TestResolve:
     @pytest.mark.parametrize(
         ("y_shape", "output_shape", "kind"),

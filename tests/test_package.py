@@ -32,10 +32,13 @@ KERAS_NAMES = {
 OWN_NAMES = {
     "tinynet": "gradcheck kernels plotting saving",
     "layers": "Sigmoid Tanh",
-    "metrics": "confusion_matrix",
+    "callbacks": "GradientHistory",
+    "metrics": "classification_report confusion_matrix",
     "gradcheck": "check_layer check_model",
     "saving": "ModelFileError describe",
-    "plotting": "learning_curves plot_model",
+    "plotting": "activation_histograms class_counts classification_report confusion_matrix "
+    "feature_maps gradient_flow gradient_history image_grid kernels learning_curves mistakes model "
+    "occlusion plot_model predictions saliency",
 }
 
 

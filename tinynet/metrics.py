@@ -5,8 +5,8 @@ over. The functions of the same names give the value of each sample. Names and r
 """
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -298,8 +298,8 @@ def confusion_matrix(
     Raises TypeError for what is not numbers; ValueError for different lengths, class indices that
     are not whole, negative, or not below num_classes.
     """
-    true, columns = _class_indices("y_true", y_true)
-    predicted, scores = _class_indices("y_pred", y_pred)
+    true, columns = class_indices("y_true", y_true)
+    predicted, scores = class_indices("y_pred", y_pred)
     if len(true) != len(predicted):
         raise ValueError(f"y_true has {len(true)} samples, y_pred has {len(predicted)}")
     if num_classes is None:
@@ -316,6 +316,63 @@ def confusion_matrix(
             )
     counts = np.bincount(true * classes + predicted, minlength=classes * classes)
     return counts.reshape(classes, classes).astype(np.int64, copy=False)
+
+
+class ClassReport(NamedTuple):
+    """How well each of c classes is told from the others: what `classification_report` returns.
+
+    With hits the samples of a class that were predicted as it:
+    ``precision = hits / predicted``, ``recall = hits / support``,
+    ``f1 = 2 * hits / (predicted + support)``, the harmonic mean of both; 0 where that is 0 / 0.
+    """
+
+    class_names: list[str]
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+    f1: NDArray[np.float64]
+    support: NDArray[np.int64]  # samples that are of the class
+    predicted: NDArray[np.int64]  # samples that were taken for it
+    accuracy: float  # the share of all samples that was predicted right
+
+    def mean(self, weighted: bool = False) -> dict[str, float]:
+        """The means of precision, recall and f1 over the classes; or weighted by support."""
+        weights = self.support if weighted else np.ones(len(self.support))
+        return {
+            name: float(np.average(getattr(self, name), weights=weights))
+            for name in ("precision", "recall", "f1")
+        }
+
+
+def classification_report(
+    y_true: ArrayLike, y_pred: ArrayLike, class_names: Sequence[str] | None = None
+) -> ClassReport:
+    """Precision, recall, F1 and support of each class, and the accuracy.
+
+    y_true, y_pred: as for `confusion_matrix`. class_names: one for each class, whose number they
+    then say; numbers when None.
+
+    Raises TypeError and ValueError as `confusion_matrix` does, and ValueError for no samples.
+    """
+    names = None if class_names is None else list(map(str, class_names))
+    matrix = confusion_matrix(y_true, y_pred, None if names is None else len(names))
+    total = int(matrix.sum())
+    if not total:
+        raise ValueError("a classification report needs samples, y_true has none")
+    hits, support, predicted = matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)
+    return ClassReport(
+        [str(i) for i in range(len(matrix))] if names is None else names,
+        precision=_share(hits, predicted),
+        recall=_share(hits, support),
+        f1=_share(2 * hits, predicted + support),
+        support=support,
+        predicted=predicted,
+        accuracy=int(hits.sum()) / total,
+    )
+
+
+def _share(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
+    """part / whole, 0 where both are 0."""
+    return part / np.maximum(whole, 1)
 
 
 # --- which metric is meant -----------------------------------------------------------------------
@@ -486,7 +543,7 @@ def _error(y_true: ArrayLike, y_pred: ArrayLike) -> Values:
     return error
 
 
-def _class_indices(name: str, values: ArrayLike) -> tuple[NDArray[np.int64], int]:
+def class_indices(name: str, values: ArrayLike) -> tuple[NDArray[np.int64], int]:
     """Class indices (n,), from such or from the largest entry of rows (n, c); and c, or 0."""
     array = np.asarray(values)
     if array.dtype.kind not in "buif":

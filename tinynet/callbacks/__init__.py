@@ -21,6 +21,7 @@ from tinynet.callbacks.callback_list import CallbackList
 from tinynet.callbacks.checkpoint import ModelCheckpoint
 from tinynet.callbacks.csv_logger import CSVLogger
 from tinynet.callbacks.functions import LambdaCallback
+from tinynet.callbacks.gradient_history import GradientHistory
 from tinynet.callbacks.monitors import EarlyStopping, MonitorCallback, ReduceLROnPlateau
 from tinynet.callbacks.schedules import LearningRateScheduler
 from tinynet.callbacks.terminate_on_nan import TerminateOnNaN
@@ -32,6 +33,7 @@ __all__ = [
     "Callback",
     "CallbackList",
     "EarlyStopping",
+    "GradientHistory",
     "History",
     "LambdaCallback",
     "LearningRateScheduler",

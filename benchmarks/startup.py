@@ -95,30 +95,37 @@ def measure(code: str, variables: dict[str, str]) -> tuple[float, float, str]:
     return seconds, peak, "\n".join(part for part in (said.strip(), done.stderr.strip()) if part)
 
 
-def imports(rounds: int) -> Figures:
+def imports(rounds: int, bar: Any) -> Figures:
     """Three imports in turn."""
     modules = ("numpy", "numba", "tinynet")
     measure("import tinynet", {})
+    bar.update()
     found: Figures = {f"import {module}": [] for module in modules}
     for _ in range(rounds):
         for code, figures in found.items():
+            bar.set_description(code)
             figures.append(measure(code, {})[:2])
+            bar.update()
     return found
 
 
-def first_fits(rounds: int) -> tuple[Figures, str]:
+def first_fits(rounds: int, bar: Any) -> tuple[Figures, str]:
     """With an empty compile cache, and then with the last one's; what the first process said."""
     found: Figures = {EMPTY: [], WARM: []}
     said = ""
     for turn in range(min(rounds, EMPTY_ROUNDS)):
         with tempfile.TemporaryDirectory() as folder:
             cache = {"TINYNET_CACHE": folder, "NUMBA_CACHE_DIR": folder}
+            bar.set_description(EMPTY)
             *figures, printed = measure(FIRST_FIT, cache)
+            bar.update()
             found[EMPTY].append(tuple(figures))
             said = said or printed
             last = turn == min(rounds, EMPTY_ROUNDS) - 1
             for _ in range(rounds if last else 0):
+                bar.set_description(WARM)
                 found[WARM].append(measure(FIRST_FIT, cache)[:2])
+                bar.update()
     return found, said
 
 
@@ -139,8 +146,10 @@ def run(args: argparse.Namespace) -> int:
     about = report.machine(os.cpu_count() or 1)
     report.print_machine(about)
     others = Others()
-    found = imports(args.rounds)
-    fits, said = first_fits(args.rounds)
+    processes = 1 + 4 * args.rounds + min(args.rounds, EMPTY_ROUNDS)
+    with report.progress(processes) as bar:
+        found = imports(args.rounds, bar)
+        fits, said = first_fits(args.rounds, bar)
     found |= fits
     rows = []
     for what, figures in found.items():

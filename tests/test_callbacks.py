@@ -473,8 +473,8 @@ def test_history_takes_names_that_come_late():
     run(history, [{"loss": 3.0}, {"loss": 2.0, "val_loss": 4.0}, {"loss": 1.0}])
     assert history.epoch == [0, 1, 2]
     assert history.history == {"loss": [3.0, 2.0, 1.0], "val_loss": [4.0]}
-    assert repr(history) == "<History of 3 epochs, last loss 1, val_loss 4>"
-    assert repr(History()) == "<History of 0 epochs>"
+    assert repr(history) == "History()  # 3 epochs, last loss 1, val_loss 4"
+    assert repr(History()) == "History()  # 0 epochs"
 
 
 def test_a_history_of_several_trainings_goes_on():

@@ -20,6 +20,7 @@ from tinynet import losses, random
 from tinynet.errors import check_int, received
 from tinynet.layers.base import Array, Layer, Shape, check_shape
 from tinynet.models import Model
+from tinynet.models.progress import Progress, check_verbose
 from tinynet.models.summary import table
 
 STEP, TOLERANCE = 1e-5, 1e-5  # h: rounding / h and curvature * h**2 both come to about 1e-10
@@ -48,28 +49,49 @@ class Report(NamedTuple):
 
 
 def check_layer(
-    layer: Layer, input_shape: Shape, *, x: Any = None, entries: int = 100, seed: int = 0
+    layer: Layer,
+    input_shape: Shape,
+    *,
+    x: Any = None,
+    entries: int = 100,
+    seed: int = 0,
+    verbose: str | int = "auto",
 ) -> Report:
     """Check the gradients of x and all params of a layer, your own too, and its contract.
 
     A copy is checked, in float64, with noise on its params, as a gamma of 1 can hide an error.
     input_shape: of one sample.   x: the batch to check at, by default three random samples.
     entries: how many of each array to move, chosen at random where it has more.
+    verbose: 0 silent; "auto" and 1 a bar where somebody watches for more than a second; 2 a line.
     """
     shape, rng = check_shape("input_shape", input_shape), np.random.default_rng(seed)
     layer = _prepare(layer, shape, rng)
     x = rng.standard_normal((3, *shape)) if x is None else np.array(x, np.float64)
     dy = rng.standard_normal((len(x), *layer.output_shape(shape)))
-    return _check(layer, x, {"x": x, **layer.params}, partial(np.vdot, dy), dy.copy, entries, rng)
+    moved, score = {"x": x, **layer.params}, partial(np.vdot, dy)
+    return _check(layer, x, moved, score, dy.copy, entries, rng, check_verbose(verbose))
 
 
 def check_model(
-    model: Model, x: Any, y: Any, loss: Any, *, entries: int = 20, seed: int = 0
+    model: Model,
+    x: Any,
+    y: Any,
+    loss: Any,
+    *,
+    entries: int = 20,
+    seed: int = 0,
+    verbose: str | int = "auto",
 ) -> Report:
-    """Check the gradients of ``loss(y, model(x))`` for all params; a few samples are enough."""
+    """Check the gradients of ``loss(y, model(x))`` for all params; a few samples are enough.
+
+    entries, seed, verbose: as for `check_layer`.
+    """
     x, loss, rng = np.array(x, np.float64), losses.get(loss), np.random.default_rng(seed)
     model = _prepare(model, x.shape[1:], rng)
-    return _check(model, x, model.params, partial(loss.forward, y), loss.backward, entries, rng)
+    score = partial(loss.forward, y)
+    return _check(
+        model, x, model.params, score, loss.backward, entries, rng, check_verbose(verbose)
+    )
 
 
 def _prepare(layer: Any, shape: Shape, rng: np.random.Generator) -> Any:
@@ -97,7 +119,14 @@ def _to_double(layer: Any) -> None:
 
 
 def _check(
-    layer: Any, x: Array, moved: dict[str, Array], score: Any, gradient: Any, entries: int, rng: Any
+    layer: Any,
+    x: Array,
+    moved: dict[str, Array],
+    score: Any,
+    gradient: Any,
+    entries: int,
+    rng: Any,
+    verbose: int,
 ) -> Report:
     def run() -> Any:
         # In a copy, so that dropout draws the same noise each time and moving averages stay put.
@@ -118,16 +147,22 @@ def _check(
     pairs["forward is random: draw from a Generator that the layer keeps"] = y, run()[2]
     pairs |= {"x is written to": (given, x), "dy is written to": (passed, dy)}
     problems = [text for text, pair in pairs.items() if not np.array_equal(*pair, equal_nan=True)]
-    rows = []
-    for name, array in moved.items():
-        chosen = rng.permutation(array.size)[: check_int("entries", entries, 1)]
-        rows.append(_compare(name, array, found[name], chosen, lambda: score(run()[2])))
+    most = check_int("entries", entries, 1)
+    chosen = {name: rng.permutation(array.size)[:most] for name, array in moved.items()}
+    steps, rows = sum(map(len, chosen.values())), list[Row]()
+    with Progress(f"Check {layer.label}", steps, verbose, line=False, delay=1.0) as progress:
+        for name, array in moved.items():
+            at, loss = chosen[name], lambda: score(run()[2])
+            rows.append(_compare(name, array, found[name], at, loss, progress))
+        progress.finish({})
     problems += [f"the gradient of {r.array} is wrong" for r in rows if r.error > TOLERANCE]
     problems += [f"{r.array} is nearly all kinks: move x" for r in rows if 2 * r.kinks > r.checked]
     return Report(repr(layer), rows, problems)
 
 
-def _compare(name: str, array: Array, analytic: Array, chosen: Any, loss: Any) -> Row:
+def _compare(
+    name: str, array: Array, analytic: Array, chosen: Any, loss: Any, progress: Progress
+) -> Row:
     slopes, middle = np.empty((2, len(chosen))), loss()
     for i, entry in enumerate(chosen):
         value = array.flat[entry]
@@ -135,6 +170,7 @@ def _compare(name: str, array: Array, analytic: Array, chosen: Any, loss: Any) -
             array.flat[entry] = value + step
             slopes[side, i] = (loss() - middle) / step
         array.flat[entry] = value
+        progress.step()
     said, numeric = np.ravel(analytic)[chosen], slopes.mean(axis=0)
     error = (gap := np.abs(said - numeric)) / np.maximum(1e-3, np.maximum(abs(said), abs(numeric)))
     kinks = (error > TOLERANCE) & (np.ptp(slopes, axis=0) > 0.1 * gap)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinynet import configs
+from tinynet.display import constructor_call
 from tinynet.errors import (
     check_float,
     check_int,
@@ -143,6 +144,9 @@ class MeanMetricWrapper(MeanMetric):
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this metric again."""
         return {"fn": self.fn, "name": self.name}
+
+    def __repr__(self) -> str:
+        return constructor_call(type(self), {"fn": self.fn, "name": self.name})
 
 
 class Accuracy(MeanMetric):

@@ -256,8 +256,8 @@ def test_a_near_miss_is_suggested(make, suggestion):
 def test_repr_shows_what_was_given():
     layer = Dense(3, "relu", kernel_initializer=HeNormal(), name="first", trainable=False)
     assert repr(layer) == (
-        "Dense(name='first', trainable=False, units=3, activation='relu', "
-        "kernel_initializer=HeNormal(seed=None))"
+        "Dense(units=3, activation='relu', kernel_initializer=HeNormal(seed=None), name='first', "
+        "trainable=False)"
     )
 
 

@@ -516,7 +516,7 @@ CALLS = {
             ("evaluate argument", lambda m: m.evaluate(X, Y, batchsize=3),
              ["evaluate()", "'batchsize'", "'batch_size'"]),
             ("predict argument", lambda m: m.predict(X, workers=3), ["predict()", "'workers'"]),
-            ("summary argument", lambda m: m.summary(line_length=3), ["summary()", "line_length"]),
+            ("summary argument", lambda m: m.summary(length=3), ["summary()", "'line_length'"]),
             ("optimizer argument", lambda m: opt.Adam(lr=0.1), ["Adam", "'lr'", "learning_rate"]),
             ("loss argument", lambda m: losses.MeanSquaredError(reduction="sum"), ["'reduction'"]),
             ("callback argument", lambda m: callbacks.EarlyStopping(monitr="loss"),

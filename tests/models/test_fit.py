@@ -1,19 +1,14 @@
 """fit, evaluate and predict, against a training loop written out in NumPy."""
 
 import os
-import pty
 import re
 import signal
-import subprocess
-import sys
-import termios
 import threading
 
 import numpy as np
 import pytest
 
-from tinynet import Input, Sequential, callbacks, kernels, layers, losses, metrics, optimizers
-from tinynet.models import progress
+from tinynet import Input, Sequential, callbacks, layers, losses, metrics, optimizers
 from tinynet.utils import set_random_seed, to_categorical
 
 N, FEATURES, HIDDEN, CLASSES = 22, 4, 6, 3
@@ -902,63 +897,3 @@ class TestOutput:
         assert capfd.readouterr() == ("", "")
         model.predict(x, 5, verbose=2)
         assert re.fullmatch(r"Predict - \d+\.\ds\n", capfd.readouterr().out)
-
-
-def test_a_terminal_shows_a_bar():
-    script = """
-import time
-import numpy as np
-from tinynet import Sequential, callbacks, layers
-model = Sequential([layers.Dense(3, activation="softmax", input_shape=(4,))])
-model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
-x, y = np.ones((20, 4)), np.zeros(20, int)
-# A bar is drawn anew ten times a second: these batches take longer than that.
-slow = callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: time.sleep(0.12))
-model.fit(x, y, 5, epochs=2, callbacks=[slow])
-model.evaluate(x, y, 5)
-model.predict(x, 5)
-model.fit(x, y, 5, verbose=2)
-"""
-    master, slave = pty.openpty()
-    termios.tcsetwinsize(slave, (24, 120))
-    process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", script],
-        stdout=slave,
-        stderr=slave,
-        env={**os.environ, "TINYNET_KERNELS": kernels.backend()},
-    )
-    os.close(slave)
-    shown = b""
-    try:
-        while part := os.read(master, 4096):
-            shown += part
-    except OSError:  # how Linux says that the other end of a terminal was closed
-        pass
-    os.close(master)
-    text = shown.decode()
-    assert process.wait() == 0, text
-    for title in ("Epoch 1/2", "Epoch 2/2", "Evaluate", "Predict"):
-        assert re.search(rf"\r{title}: +\d+%\|", text), text
-    assert re.search(r"Epoch 1/2: +\d+%\|.*loss=\d\.\d{4}, accuracy=\d\.\d{4}", text)
-    # A bar makes room for the line that says how it ended; predict has nothing to say.
-    ends = [line.split("\r")[-1] for line in text.replace("\r\n", "\n").split("\n") if line]
-    titles = ["Epoch 1/2", "Epoch 2/2", "Evaluate", "Epoch 1/1"]
-    pattern = r" - \d+\.\ds - loss: \d\.\d{4} - accuracy: \d\.\d{4}"
-    for end, title in zip(ends, titles, strict=False):
-        assert re.fullmatch(title + pattern, end), text
-
-
-def test_the_bar_shows_the_values_of_now(monkeypatch):
-    monkeypatch.setattr(progress, "interactive", lambda: True)
-    shown = []
-
-    class Bar(progress.tqdm):
-        def display(self, msg=None, pos=None):
-            shown.append((self.n, self.postfix))
-
-    monkeypatch.setattr(progress, "tqdm", Bar)
-    with progress.Progress("Epoch", 3, 1) as bar:
-        bar._bar.mininterval = 0
-        for step in range(1, 4):
-            bar.step(lambda value=step: {"loss": value})
-            assert shown[-1] == (step, f"loss={step}.0000")

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tinynet.display import constructor_call, format_value, html_table, html_text, own_arguments
 from tinynet.errors import check_int
 
 Logs = dict[str, float]
@@ -96,6 +97,16 @@ class Callback:
     def on_predict_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Called after a batch was predicted; ``logs["outputs"]`` is the prediction."""
 
+    def __repr__(self) -> str:
+        return constructor_call(type(self), self._arguments())
+
+    def _arguments(self) -> dict[str, Any]:
+        """The constructor's arguments, for repr; a subclass overrides it where it keeps others."""
+        return own_arguments(self)
+
+
+# More epochs than these do not fit a screen.
+_SHOWN_EPOCHS = 20
 
 HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
 
@@ -138,7 +149,32 @@ class History(Callback):
     def __repr__(self) -> str:
         last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in self.history.items())
         epochs = f"{len(self.epoch)} epoch{'' if len(self.epoch) == 1 else 's'}"
-        return f"<History of {epochs}{', last ' if last else ''}{last}>"
+        return f"{type(self).__name__}()  # {epochs}{', last ' if last else ''}{last}"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a row an epoch, the first and the last where there are many."""
+        if not self.epoch:
+            return html_text(repr(self))
+        rows = self._rows()
+        if len(rows) > _SHOWN_EPOCHS:
+            half = _SHOWN_EPOCHS // 2
+            rows = [*rows[:half], ["…"] * len(rows[0]), *rows[-half:]]
+        return html_table(["epoch", *self.history], rows, left=())
+
+    def _rows(self) -> list[list[str]]:
+        """For each epoch its number, counted from 1, and the values it has."""
+        left = {
+            name: [*zip(self.epochs_of[name], values, strict=False)]
+            for name, values in self.history.items()
+        }
+        rows = []
+        for epoch in self.epoch:
+            row = [str(epoch + 1)]
+            for values in left.values():
+                has_one = bool(values) and values[0][0] == epoch
+                row.append(format_value(values.pop(0)[1]) if has_one else "")
+            rows.append(row)
+        return rows
 
 
 def check_verbose(value: object) -> int:

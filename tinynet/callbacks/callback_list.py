@@ -22,6 +22,7 @@ class CallbackList:
         self, callbacks: Callback | Sequence[Callback] | None, model: Any, params: Params
     ) -> None:
         self.model = model
+        self.params = params
         self.callbacks = _check_callbacks(callbacks)
         if not any(isinstance(callback, History) for callback in self.callbacks):
             self.callbacks.append(History())
@@ -31,6 +32,11 @@ class CallbackList:
         for callback in self.callbacks:
             callback.set_model(model)
             callback.set_params(params)
+
+    def __repr__(self) -> str:
+        # Not by their own repr, which may say more than the call.
+        callbacks = ", ".join(map(Callback.__repr__, self.callbacks))
+        return f"CallbackList(callbacks=[{callbacks}], model={self.model!r}, params={self.params})"
 
     @property
     def wants_train_batches(self) -> bool:

@@ -1,6 +1,7 @@
 """A callback made of functions."""
 
 from collections.abc import Callable
+from typing import Any
 
 from tinynet.callbacks.base import HOOKS, Callback, Logs
 from tinynet.errors import received, unknown_arguments
@@ -40,3 +41,6 @@ class LambdaCallback(Callback):
             if not callable(function):
                 raise TypeError(f"{name} must be a function, got {received(function)}")
             setattr(self, name, function)
+
+    def _arguments(self) -> dict[str, Any]:
+        return {name: function for name, function in vars(self).items() if name in HOOKS}

@@ -32,6 +32,7 @@ class MonitorCallback(Callback):
             raise ValueError(f"mode must be 'auto', 'min' or 'max', got {received(mode)}")
         self.monitor = monitor
         self.mode = _direction(monitor) if mode == "auto" else mode
+        self._mode_given = mode
         self.min_delta = abs(check_float("min_delta", min_delta))
         self.best: float | None = None
 
@@ -43,6 +44,9 @@ class MonitorCallback(Callback):
         """Go on from there."""
         for name in self._STATE:
             setattr(self, name, state[name])
+
+    def _arguments(self) -> dict[str, Any]:
+        return {**super()._arguments(), "mode": self._mode_given}
 
     def is_improvement(self, value: float, reference: float | None) -> bool:
         """Whether ``value`` is better than ``reference``; any number is better than None."""

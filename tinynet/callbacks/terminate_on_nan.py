@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+from tqdm import tqdm
+
 from tinynet.callbacks.base import Callback, Logs
 from tinynet.errors import check_bool, check_keywords
 
@@ -43,5 +45,5 @@ class TerminateOnNaN(Callback):
         message = f"Epoch {self.epoch + 1}, batch {batch + 1}: loss is {loss}, training stopped"
         if self.raise_error:
             raise RuntimeError(message)
-        print(message)
+        tqdm.write(message)  # a line of its own, where there is a bar
         self.model.stop_training = True

@@ -8,7 +8,7 @@ from typing import Any
 
 from tinynet import kernels
 from tinynet.errors import check_float, received, unknown_name
-from tinynet.layers.base import Array, Layer, Shape
+from tinynet.layers.base import Array, Layer, Shape, Weightless
 
 ACTIVATIONS = ("linear", "relu", "leaky_relu", "sigmoid", "tanh", "softmax")
 
@@ -35,7 +35,7 @@ def _check_classes(layer: Layer, input_shape: Shape) -> Shape:
     return input_shape
 
 
-class Activation(Layer):
+class Activation(Weightless):
     """y = activation(x), the activation chosen by name; see the layers below for the formulas."""
 
     def __init__(self, activation: str | None, **kwargs: Any) -> None:
@@ -65,7 +65,7 @@ class Activation(Layer):
         return {**super().get_config(), "activation": self.activation}
 
 
-class ReLU(Layer):
+class ReLU(Weightless):
     """y = max(x, 0)
 
     dx = dy where x > 0, else 0
@@ -86,7 +86,7 @@ class ReLU(Layer):
         return kernels.relu_gradient(dy, y)
 
 
-class LeakyReLU(Layer):
+class LeakyReLU(Weightless):
     """y = x where x > 0, else negative_slope * x
 
     dx = dy where x > 0, else negative_slope * dy
@@ -117,7 +117,7 @@ class LeakyReLU(Layer):
         return {**super().get_config(), "negative_slope": self.negative_slope}
 
 
-class Sigmoid(Layer):
+class Sigmoid(Weightless):
     """y = 1 / (1 + exp(-x))
 
     dx = dy * y * (1 - y)
@@ -139,7 +139,7 @@ class Sigmoid(Layer):
         return dy if logits else kernels.sigmoid_gradient(dy, y)
 
 
-class Tanh(Layer):
+class Tanh(Weightless):
     """y = tanh(x)
 
     dx = dy * (1 - y**2)
@@ -160,7 +160,7 @@ class Tanh(Layer):
         return kernels.tanh_gradient(dy, y)
 
 
-class Softmax(Layer):
+class Softmax(Weightless):
     """y = exp(x) / sum(exp(x)), along the last axis: scores to probabilities.
 
     x (n, ..., classes) -> y (n, ..., classes)

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinynet import initializers, kernels, random
 from tinynet.configs import Configurable
+from tinynet.display import constructor_call, html_table, html_text, own_arguments
 from tinynet.errors import received, unknown_arguments
 
 Array = NDArray[np.floating]
@@ -145,6 +146,13 @@ class Layer(Configurable):
         A layer overrides this where leaving dx out saves work.
         """
         return self.backward(dy) if self.params else None
+
+    def multiply_adds(self, input_shape: Shape) -> int | None:
+        """How many products of a weight and an input forward adds up for one sample.
+
+        As the formula says, however it is computed; None where a class does not say.
+        """
+        return None
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this layer again."""
@@ -302,14 +310,24 @@ class Layer(Configurable):
         return f"{type(self).__name__} {self.name!r}"
 
     def __repr__(self) -> str:
-        defaults = inspect.signature(type(self)).parameters
-        shown = [
-            f"{key}={value!r}"
-            for key, value in self.get_config().items()
-            if not (key in defaults and defaults[key].default == value)
-            and not (key == "trainable" and value is True)
-        ]
-        return f"{type(self).__name__}({', '.join(shown)})"
+        # Attributes before the config, which may hold plain data in the place of objects.
+        config = {key: getattr(self, key, value) for key, value in self.get_config().items()}
+        arguments = {**own_arguments(self), **config}
+        if self.trainable:
+            arguments.pop("trainable", None)
+        if self.built:  # a shape that was learned, as far as anybody knows
+            arguments.pop("input_shape", None)
+        elif self.input_shape is not None and "shape" not in arguments:
+            arguments["input_shape"] = self.input_shape
+        return constructor_call(type(self), arguments)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the call that makes the layer, and the arrays that it holds."""
+        trains = "yes" if self.trainable else "no"
+        rows = [(name, str(p.shape), f"{p.size:,}", trains) for name, p in self.params.items()]
+        rows += [(name, str(s.shape), f"{s.size:,}", "no") for name, s in self.state.items()]
+        header = ("array", "shape", "numbers", "trainable")
+        return html_text(repr(self)) + (html_table(header, rows) if rows else "")
 
     def _misfit(self, got: Shape) -> str:
         """The message for an x of the wrong shape, with a hint where the cause can be guessed."""
@@ -329,7 +347,15 @@ class Layer(Configurable):
         )
 
 
-class Input(Layer):
+class Weightless(Layer):
+    """Base of the layers without weights."""
+
+    def multiply_adds(self, input_shape: Shape) -> int | None:
+        """None of them: 0."""
+        return 0
+
+
+class Input(Weightless):
     """The shape of one sample, at the head of a Sequential: y = x.
 
     It makes a model know its shapes before it sees data. A Sequential takes the shape and leaves

@@ -1,5 +1,6 @@
 """Convolution over images."""
 
+import math
 from typing import Any
 
 from tinynet import initializers, kernels
@@ -129,6 +130,11 @@ class Conv2D(Layer):
         if self.use_bias:
             self.grads["bias"][:] = d_bias
         return dz
+
+    def multiply_adds(self, input_shape: Shape) -> int:
+        """oh * ow * kh * kw * c_in * filters, counting those with the border, too"""
+        positions = math.prod(self.output_shape(input_shape)[:2])
+        return positions * math.prod(self.kernel_size) * input_shape[2] * self.filters
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this layer again."""

@@ -1,5 +1,6 @@
 """The fully connected layer."""
 
+import math
 from typing import Any
 
 from tinynet import initializers, kernels
@@ -86,6 +87,10 @@ class Dense(Layer):
         if self.use_bias:
             self.grads["bias"][:] = d_bias
         return dx if dx is None or x.ndim == 2 else dx.reshape(x.shape)
+
+    def multiply_adds(self, input_shape: Shape) -> int:
+        """positions * d_in * units; one position for inputs (n, d_in)"""
+        return math.prod(self.output_shape(input_shape)) * input_shape[-1]
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this layer again."""

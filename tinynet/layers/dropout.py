@@ -6,10 +6,10 @@ import numpy as np
 
 from tinynet import kernels, random
 from tinynet.errors import check_float, check_int
-from tinynet.layers.base import Array, Layer, Shape
+from tinynet.layers.base import Array, Shape, Weightless
 
 
-class Dropout(Layer):
+class Dropout(Weightless):
     """In training y = x / (1 - rate) where noise >= rate, else 0;  otherwise y = x
 
     x any shape -> y the same shape; noise: uniform on [0, 1), anew for each entry of each batch

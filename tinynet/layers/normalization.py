@@ -1,5 +1,6 @@
 """Batch normalization."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,10 @@ class BatchNormalization(Layer):
             moving = self.state[name]
             moving *= self.momentum
             moving += (1 - self.momentum) * batch
+
+    def multiply_adds(self, input_shape: Shape) -> int:
+        """One for each entry of x: gamma times x_hat, plus beta"""
+        return math.prod(input_shape)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this layer again."""

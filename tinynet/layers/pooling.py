@@ -5,11 +5,11 @@ from typing import Any
 from tinynet import kernels
 from tinynet.errors import check_bool
 from tinynet.kernels.geometry import Pair
-from tinynet.layers.base import Array, Layer, Shape, check_images
+from tinynet.layers.base import Array, Shape, Weightless, check_images
 from tinynet.layers.conv import check_padding, check_pair, windowed_size
 
 
-class _Pooling2D(Layer):
+class _Pooling2D(Weightless):
     """What max and average pooling share: the window, its strides and the padding."""
 
     def __init__(
@@ -93,7 +93,7 @@ class AveragePooling2D(_Pooling2D):
         )
 
 
-class GlobalAveragePooling2D(Layer):
+class GlobalAveragePooling2D(Weightless):
     """y[n, c] = the mean of x[n, :, :, c]
 
     x (n, h, w, c) -> y (n, c), or (n, 1, 1, c) with keepdims

@@ -5,10 +5,10 @@ from typing import Any
 
 from tinynet import kernels
 from tinynet.errors import check_float
-from tinynet.layers.base import Array, Layer, Shape, check_shape
+from tinynet.layers.base import Array, Shape, Weightless, check_shape
 
 
-class Reshape(Layer):
+class Reshape(Weightless):
     """y = x, each sample in another shape, entries in the same order
 
     x (n, *input_shape) -> y (n, *target_shape)
@@ -53,7 +53,7 @@ class Reshape(Layer):
         return {**super().get_config(), "target_shape": self.target_shape}
 
 
-class Flatten(Layer):
+class Flatten(Weightless):
     """y = x, each sample as one row: an image of 28x28 becomes 784 features
 
     x (n, ...) -> y (n, product of the rest)
@@ -82,7 +82,7 @@ class Flatten(Layer):
         return dy.reshape(x.shape)
 
 
-class Rescaling(Layer):
+class Rescaling(Weightless):
     """y = x * scale + offset
 
     x any shape -> y the same shape

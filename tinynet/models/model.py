@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 
 from tinynet import losses, optimizers, random
 from tinynet.callbacks import Callback, CallbackList, History
-from tinynet.errors import check_int, check_keywords, received, unknown_name
+from tinynet.display import constructor_call, own_arguments
+from tinynet.errors import check_bool, check_int, check_keywords, received, unknown_name
 from tinynet.layers.base import Array, Layer, Shape
 from tinynet.metrics import MeanMetricWrapper, Metric, resolve
 from tinynet.models import writing
@@ -33,7 +34,7 @@ from tinynet.models.data import (
 from tinynet.models.interrupt import Interrupt, catch_interrupt
 from tinynet.models.loop import Running, TrainingLoop
 from tinynet.models.progress import Progress, check_verbose
-from tinynet.models.summary import format_size, table
+from tinynet.models.summary import summary_html, summary_text
 
 Logs = dict[str, float]
 Data = tuple[Array, Labels, Array | None]
@@ -587,32 +588,47 @@ class Model(Layer):
     # --- summary ---------------------------------------------------------------------------------
 
     @check_keywords
-    def summary(self, *, print_fn: Callable[[str], object] = print) -> None:
-        """Print the layers with their output shapes and numbers of params.
+    def summary(
+        self,
+        line_length: int | None = None,
+        *,
+        print_fn: Callable[[str], object] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = True,
+    ) -> None:
+        """Print what the layers give, hold and take: a table, and totals below it.
 
+        Output Shape: with the batch axis, None.
+        Param #: how many numbers the layer holds, state included, and the memory that they take.
+        Trainable: whether the optimizer changes the params.
+        Multiply-adds: products of a weight and an input that forward adds up for one sample, as
+            the layer says in `Layer.multiply_adds`.
+        "?" is what is not known: before the shape of the inputs is, or of a layer that does not
+        say.
+
+        line_length: the most columns that a line takes, by default 80; longer names and shapes go
+            on in the next line of their cell.
         print_fn: called once with the whole text, instead of print.
+        expand_nested: show the layers of models in the model too.
+        show_trainable: False leaves the column out, as Keras does by default.
+
+        Raises ValueError where ``line_length`` is too small for the table.
         """
-        rows = []
-        shape = self.input_shape
-        for layer in self.layers:
-            shape = None if shape is None else layer.output_shape(shape)
-            rows.append(
-                (
-                    f"{layer.name} ({type(layer).__name__})",
-                    "?" if shape is None else f"({', '.join(['None', *map(str, shape)])})",
-                    f"{layer.count_params():,}" if layer.built else "0 (unbuilt)",
-                )
-            )
-        total = sum(w.size for w in self.weights)
-        trainable = sum(p.size for p in self.trainable_params.values())
-        counts = {"Total": total, "Trainable": trainable, "Non-trainable": total - trainable}
-        itemsize = np.dtype(self.dtype).itemsize
-        lines = [
-            f'Model: "{self.name}"',
-            table(("Layer (type)", "Output Shape", "Param #"), rows),
-            *(f" {what} params: {n:,} ({format_size(n, itemsize)})" for what, n in counts.items()),
-        ]
-        print_fn("\n".join(lines))
+        expand_nested = check_bool("expand_nested", expand_nested)
+        show_trainable = check_bool("show_trainable", show_trainable)
+        text = summary_text(self, line_length, expand_nested, show_trainable)
+        (print_fn or print)(text)
+
+    def __repr__(self) -> str:
+        return constructor_call(type(self), self._arguments(), width=80)
+
+    def _arguments(self) -> dict[str, Any]:
+        """The arguments that make a model like this one, of the same layers."""
+        return {"name": self.name, **own_arguments(self)}
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the summary."""
+        return summary_html(self)
 
     # --- the door --------------------------------------------------------------------------------
 

@@ -1,13 +1,14 @@
-"""What fit, evaluate and predict show while they run."""
+"""What fit, evaluate, predict and the gradient check show while they run."""
 
 import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Self
+from typing import Any, Self
 
 from tqdm import TqdmWarning
 
+from tinynet.display import format_value
 from tinynet.errors import received
 
 with warnings.catch_warnings():
@@ -30,20 +31,43 @@ def interactive() -> bool:
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     in_notebook = shell is not None and "IPKernelApp" in getattr(shell, "config", {})
-    return in_notebook or sys.stdout.isatty()
+    return in_notebook or _in_terminal()
+
+
+def _in_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def format_logs(logs: Mapping[str, float]) -> dict[str, str]:
     """Each value in four places, small ones in scientific notation; the loss first."""
     ordered = sorted(logs, key=lambda name: (name.startswith("val_"), not name.endswith("loss")))
-    return {
-        name: f"{logs[name]:.4f}" if not 0 < abs(logs[name]) < 1e-3 else f"{logs[name]:.3e}"
-        for name in ordered
-    }
+    return {name: format_value(logs[name]) for name in ordered}
 
 
-# Short, so that loss and metrics have room in a terminal of 80 columns.
-_BAR = "{desc}: {percentage:3.0f}%|{bar:10}| {elapsed}<{remaining}{postfix}"
+_FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}, {rate_fmt}{postfix}"
+
+# The bar is as long as that where there is room, so that it does not run away from its numbers.
+_BAR_LENGTH = 10
+
+
+class Bar(tqdm):  # type: ignore[misc]
+    """tqdm's bar, of a length that leaves room for loss and metrics in 80 columns."""
+
+    @staticmethod
+    def format_meter(
+        n: float,
+        total: float,
+        elapsed: float,
+        ncols: int | None = None,
+        bar_format: str = _FORMAT,
+        **others: Any,
+    ) -> str:
+        """The line: short enough for a terminal of ``ncols`` columns, whose last it leaves free."""
+        if ncols:
+            without_bar = bar_format.replace("{bar}", "")
+            text = tqdm.format_meter(n, total, elapsed, bar_format=without_bar, **others)
+            ncols = min(ncols - 1, len(text) + _BAR_LENGTH)
+        return tqdm.format_meter(n, total, elapsed, ncols, bar_format=bar_format, **others)
 
 
 class Progress:
@@ -51,19 +75,34 @@ class Progress:
 
     verbose 1 is a bar where somebody watches, and in its place a line when all is done; 2 is the
     line alone, 0 nothing. ``line=False`` leaves the line of verbose 1 out.
+
+    The bar appears with the first step that ends ``delay`` seconds after the beginning or later:
+    what is said in the first one, while kernels are compiled for example, has a line to itself.
     """
 
-    def __init__(self, title: str, steps: int, verbose: int, line: bool = True) -> None:
+    def __init__(
+        self, title: str, steps: int, verbose: int, line: bool = True, delay: float = 0.1
+    ) -> None:
         self._title = title
-        self._steps = steps
         self._start = time.perf_counter()
         self._bar = None
         if verbose == 1 and interactive():
-            self._bar = tqdm(total=steps, desc=title, file=sys.stdout, leave=False, bar_format=_BAR)
+            self._bar = Bar(
+                total=steps,
+                desc=title,
+                file=sys.stdout,
+                leave=False,
+                bar_format=_FORMAT,
+                unit="step",
+                unit_scale=True,
+                delay=delay,
+                # A notebook keeps each state of a bar of text, a terminal only shows it.
+                mininterval=0.1 if _in_terminal() else 0.5,
+            )
         self._line = verbose == 2 or (verbose == 1 and line)
 
-    def step(self, logs: Callable[[], Mapping[str, float]]) -> None:
-        """One batch is done; ``logs`` is asked only where the bar is drawn anew."""
+    def step(self, logs: Callable[[], Mapping[str, float]] = dict) -> None:
+        """One step is done; ``logs`` is asked only where the bar is drawn anew."""
         if self._bar is not None and self._bar.update():
             self._bar.set_postfix(format_logs(logs()))
 
@@ -80,6 +119,6 @@ class Progress:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Leave the bar as it is, also where the end was not reached."""
+        """Take the bar away, also where the end was not reached."""
         if self._bar is not None:
             self._bar.close()

@@ -156,6 +156,21 @@ class Sequential(Model):
         ]
         return cls(**{**config, "layers": inner})
 
+    def _arguments(self) -> dict[str, Any]:
+        arguments = super()._arguments()
+        if "layers" in arguments:
+            head = [] if self.input_shape is None else [Input(self.input_shape)]
+            arguments["layers"] = [*head, *self.layers] or None
+        return arguments
+
+    def multiply_adds(self, input_shape: Shape) -> int | None:
+        """Those of all layers together; None where one of them does not say."""
+        counts = []
+        for layer in self.layers:
+            counts.append(layer.multiply_adds(input_shape))
+            input_shape = layer.output_shape(input_shape)
+        return None if None in counts else sum(filter(None, counts))
+
     def learn_shape(self) -> None:
         """A model at the head, nested before it knew its shapes, may have learned them since."""
         if not self.built and self.layers and self.layers[0].built:

@@ -18,7 +18,7 @@ def versions() -> dict[str, str]:
         "NumPy": importlib.metadata.version("numpy"),
         "numba": importlib.metadata.version("numba"),
         "Kernels": compiled if kernels.backend() == "numba" else "plain NumPy",
-        "System": platform.platform(aliased=True, terse=True),
+        "System": f"{platform.system()} {platform.machine()}",
         "Processor": _processor(),
     }
 

@@ -20,6 +20,8 @@ _DPI = 200  # of pictures: sharp on a phone's screen and on paper
 _CSS_DPI = 96  # by definition
 _SMALLEST = 0.75  # of its size; where there is less room, a picture scrolls in its frame
 
+_NAME = 15  # characters of the names of rows that are not broken, where there is little room
+
 _PAGE = Template("""\
 <!DOCTYPE html>
 <html lang="en">
@@ -118,19 +120,22 @@ def table(
         f'<th scope="col"{_class("words" if i in words or not i else "")}>{escape(name)}</th>'
         for i, name in enumerate(header)
     )
+    rows = list(rows)
+    longest = max((len(str(name)) for name, *_ in rows), default=0)
     body, end = _rows(rows, words), _rows(foot, words)
     return framed_table(
         caption,
         f"<thead>\n<tr>{heads}</tr>\n</thead>\n<tbody>\n{body}\n</tbody>"
         + (f"\n<tfoot>\n{end}\n</tfoot>" if end else ""),
+        f' style="--name: {min(longest, _NAME)}ch"',
     )
 
 
-def framed_table(caption: str, html: str, kind: str = "") -> str:
+def framed_table(caption: str, html: str, attributes: str = "") -> str:
     """A table around ``html``, in a frame that scrolls, also by the keyboard."""
     return (
         f'<div class="frame" role="region" aria-label="{escape(caption)}" tabindex="0">\n'
-        f"<table{_class(kind)}>\n<caption>{escape(caption)}</caption>\n{html}\n</table>\n</div>"
+        f"<table{attributes}>\n<caption>{escape(caption)}</caption>\n{html}\n</table>\n</div>"
     )
 
 
@@ -171,7 +176,7 @@ def drawing(figure: "Figure", alt: str, caption: str = "") -> str:
     width, height = (round(_CSS_DPI * inches) for inches in figure.get_size_inches())
     below = f"\n<figcaption>{escape(caption)}</figcaption>" if caption else ""
     return (
-        f'<figure>\n<div class="frame" role="region" aria-label="{escape(alt)}" tabindex="0">\n'
+        f'<figure>\n<div class="frame">\n'
         f'<img src="{data_uri(buffer.getvalue())}" width="{width}" height="{height}"'
         f' style="--least: {round(_SMALLEST * width)}px" alt="{escape(alt)}">\n'
         f"</div>{below}\n</figure>"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet import metrics, plotting
+from tinynet.layers.base import Shape
 from tinynet.layers.watch import leaf_layers
 from tinynet.models import summary
 from tinynet.plotting.figures import PHOTOGRAPH, new_figure
@@ -34,6 +35,7 @@ _WRITTEN_OUT = 20  # classes; with more of them the confusion matrix is a pictur
 _CONFUSIONS = 20  # pairs of classes that are listed beside that picture
 _MISTAKES = 12
 _GUESSES = 3  # classes for each mistake
+_SMALLEST_SIDE = 8  # pixels, of an image whose samples are rows
 
 
 class Section(NamedTuple):
@@ -131,9 +133,8 @@ def _confusion_table(findings: Findings) -> str:
         "A row for each true class. Right answers are blue and mistakes orange, the deeper the "
         "larger their share of the row."
     )
-    return framed_table("How often each class was predicted as which", html, "confusion") + (
-        paragraph(note, "note")
-    )
+    table_html = framed_table("Counts of true and predicted classes", html, ' class="confusion"')
+    return table_html + paragraph(note, "note")
 
 
 def _confusion_cell(count: int, of: int, right: bool) -> str:
@@ -157,7 +158,7 @@ def _confusion_list(findings: Findings) -> str:
     ]
     if not rows:
         return ""
-    header = ("true class", "predicted as", "times", "share of the true class")
+    header = ("true class", "predicted as", "times", "of the class")
     return table("The most frequent mistakes", header, rows, words=(1,))
 
 
@@ -181,19 +182,19 @@ def classes(findings: Findings, training: Training) -> str:
     total = f"{int(found.support.sum()):,}"
     foot = [
         (name, *(f"{value:.3f}" for value in found.mean(weighted).values()), total)
-        for name, weighted in (("mean", False), ("mean weighted by support", True))
+        for name, weighted in (("mean", False), ("weighted mean", True))
     ]
     note = (
         "Precision: the share of what was predicted as the class that is of it. Recall: the share "
         "of the class that was found. F1: their harmonic mean. Support: how many samples are of "
-        "the class. – is a share of nothing."
+        "the class; the weighted mean counts each class by it. – is a share of nothing."
     )
     header = ("class", "precision", "recall", "F1", "support")
     return table("How well each class is found", header, rows, foot=foot) + paragraph(note, "note")
 
 
-def _share(value: float, of: int) -> Share | str:
-    return Share(f"{value:.3f}", float(value)) if of else "–"
+def _share(value: float, of: int) -> Share:
+    return Share(f"{value:.3f}" if of else "–", float(value))
 
 
 def mistakes(findings: Findings, training: Training) -> str:
@@ -235,7 +236,7 @@ def _mistake(findings: Findings, i: int) -> str:
 
 def _sample_pictures(findings: Findings, chosen: NDArray[np.intp]) -> list[str]:
     """An <img> for each of the chosen samples; nothing where they are no images."""
-    shape = picture_shape(findings.x.shape[1:])
+    shape = _picture_shape(findings)
     if shape is None:
         return [""] * len(chosen)
     pictures = as_pictures("x_test", findings.x[chosen].reshape(len(chosen), *shape))
@@ -246,6 +247,14 @@ def _sample_pictures(findings: Findings, chosen: NDArray[np.intp]) -> list[str]:
         f'width="{shape[1]}" height="{shape[0]}">\n'
         for i, picture in zip(chosen, pictures, strict=True)
     ]
+
+
+def _picture_shape(findings: Findings) -> Shape | None:
+    """How a sample can be drawn; a few features in a row are no image, if four make a square."""
+    sample = findings.x.shape[1:]
+    shape = picture_shape(sample)
+    small = len(sample) == 1 and shape is not None and shape[0] < _SMALLEST_SIDE
+    return None if small else shape
 
 
 def _png(picture: NDArray[Any], low: float, high: float) -> bytes:
@@ -261,7 +270,10 @@ def architecture(findings: Findings, training: Training) -> str:
     """The summary as a table, and the drawing of the layers."""
     model = findings.model
     caption = f"{type(model).__name__} “{model.name}”"
-    rows = summary.layer_rows(model.layers, expand_nested=True)
+    rows = [
+        (name, shape.replace(" ", "\N{NO-BREAK SPACE}"), *others)
+        for name, shape, *others in summary.layer_rows(model.layers, expand_nested=True)
+    ]
     layers = table(caption, summary.HEADER, rows, words=summary.LEFT)
     names = ", ".join(f"{layer.name} ({type(layer).__name__})" for layer in model.layers)
     picture = drawing(plotting.model(model), f"The layers from the input to the output: {names}.")
@@ -274,15 +286,16 @@ def kernels(findings: Findings, training: Training) -> str:
     found = {n: leaf for n, leaf in leaf_layers(findings.model).items() if "kernel" in leaf.params}
     if not found:
         return paragraph("No layer of this model has a kernel.")
-    name = next(iter(found))
+    name, layer = next(iter(found.items()))
+    none = f"The first layer with a kernel is {name}: its inputs are no image, nor are its weights."
+    few = findings.x.ndim == 2 and _picture_shape(findings) is None
+    if few and layer.params["kernel"].ndim == 2:
+        return paragraph(none)
     figure = new_figure(4.4, 4.0)
     try:
         plotting.kernels(findings.model, ax=figure.subplots())
     except ValueError:
-        return paragraph(
-            f"The first layer with a kernel is {name}; its inputs are no image, so that its "
-            "weights make no picture."
-        )
+        return paragraph(none)
     caption = "Weights below 0 are blue, those above 0 red, and 0 is white."
     return drawing(figure, f"The kernels of {name}, each as a small picture.", caption)
 
@@ -291,7 +304,7 @@ def timings(findings: Findings, training: Training) -> str:
     """How long things took."""
     n, seconds = len(findings.x), findings.seconds
     lines = [
-        ("Evaluation", f"{seconds:.3g} s for {_count(n, 'sample')} in batches of "
+        ("Evaluation", f"{_duration(seconds)} for {_count(n, 'sample')} in batches of "
                        f"{findings.batch_size}"),
         ("Rate", f"{_rounded(n / seconds)} samples a second" if seconds else "too fast to tell"),
     ]  # fmt: skip
@@ -335,6 +348,8 @@ def _rounded(number: float) -> str:
 
 
 def _duration(seconds: float) -> str:
+    if seconds < 1:
+        return f"{1000 * seconds:.3g} ms"
     if seconds < 60:
         return f"{seconds:.3g} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -75,7 +75,7 @@ def results(findings: Findings, training: Training) -> str:
     if not strange:
         return numbers(tiles, "tiles")
     whose = f"{strange:,} of {_count(len(findings.x), 'sample')}"
-    warning = f"For {whose} the model gives NaN or infinity; what stands here counts them as wrong."
+    warning = f"For {whose} the model gives NaN or infinity; its predictions of them mean nothing."
     return paragraph(warning, "warning") + numbers(tiles, "tiles")
 
 
@@ -201,7 +201,7 @@ def mistakes(findings: Findings, training: Training) -> str:
     """The samples that the model is most confidently wrong about, as cards."""
     order, total = findings.mistakes(), len(findings.x)
     if not len(order):
-        return paragraph(f"There are none: all {_count(total, 'sample')} are predicted right.")
+        return paragraph("There are none: the model is right every time.")
     shown = order[:_MISTAKES]
     which = "" if len(shown) == len(order) else f" The {len(shown)} most confident of them:"
     text = f"{len(order):,} of {_count(total, 'sample')} are predicted wrong.{which}"
@@ -287,7 +287,10 @@ def kernels(findings: Findings, training: Training) -> str:
     if not found:
         return paragraph("No layer of this model has a kernel.")
     name, layer = next(iter(found.items()))
-    none = f"The first layer with a kernel is {name}: its inputs are no image, nor are its weights."
+    none = (
+        f"The first layer with a kernel is {name}. Its inputs are not an image, so its weights "
+        "cannot be drawn as one."
+    )
     few = findings.x.ndim == 2 and _picture_shape(findings) is None
     if few and layer.params["kernel"].ndim == 2:
         return paragraph(none)

@@ -21,7 +21,7 @@ from tinynet.datasets.fashion_mnist import class_names
 from tinynet.reporting import sections
 from tinynet.utils import to_categorical
 
-VOID = {"meta", "link", "img", "br"}
+VOID = {"meta", "link", "img", "br", "wbr"}
 LOADING = {"src", "href", "srcset", "data", "action", "poster", "background"}
 EVIL = "</td><script>alert('&amp;')</script>"
 EVIL_NAME = "\"><script>alert('&amp;')"  # of a layer, which takes no slash

@@ -38,9 +38,12 @@ SMALL = """() => [...document.querySelectorAll("body *")]
                  && parseFloat(getComputedStyle(e).fontSize) < 10)
     .map(e => `${e.tagName} ${e.textContent.slice(0, 40)}`)"""
 
-# Words that stick out of the box that they are in.
-STICKING_OUT = """() => [...document.querySelectorAll("h1, h2, p, dt, dd, th, td, li, figcaption")]
-    .filter(e => e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display != "inline")
+# What sticks out of the box that it is in, and may lie over something else.
+STICKING_OUT = """() => [...document.querySelectorAll("body *")]
+    .filter(e => { const style = getComputedStyle(e);
+                   return style.overflow == "visible" && style.display != "inline"
+                          && style.display != "none" && e.clientHeight; })
+    .filter(e => e.scrollWidth > e.clientWidth + 1 || e.scrollHeight > e.clientHeight + 1)
     .map(e => `${e.tagName} ${e.textContent.slice(0, 40)}`)"""
 
 # How much lighter the lighter of text and ground is, where that is less than 4.5 (WCAG 2, AA).

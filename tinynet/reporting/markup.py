@@ -141,11 +141,16 @@ def framed_table(caption: str, html: str, attributes: str = "") -> str:
 
 def _rows(rows: Iterable[Sequence[Cell]], words: Collection[int]) -> str:
     return "\n".join(
-        f'<tr><th scope="row">{escape(str(name))}</th>'
+        f'<tr><th scope="row">{_breakable(str(name))}</th>'
         + "".join(_cell(cell, i in words) for i, cell in enumerate(cells, 1))
         + "</tr>"
         for name, *cells in rows
     )
+
+
+def _breakable(name: str) -> str:
+    """A name that breaks behind an underscore sooner than anywhere else."""
+    return escape(name).replace("_", "_<wbr>")
 
 
 def _cell(cell: Cell, words: bool) -> str:

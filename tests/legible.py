@@ -1,6 +1,5 @@
 """Whether a figure can be read: all of its texts there, large enough, and none over another."""
 
-import io
 from itertools import combinations
 
 from matplotlib.text import Text
@@ -38,7 +37,7 @@ def _drawn(figure):
 
     Text.draw = watched
     try:
-        figure.savefig(io.BytesIO(), format="png", dpi=figure.dpi)
+        figure.draw_without_rendering()
     finally:
         Text.draw = draw
     return list(seen.values())

@@ -52,7 +52,9 @@ class TestConfusionMatrix:
     def test_shares(self, answered, normalize, axis):
         counts = metrics.confusion_matrix(*answered, 10)
         figure = confusion_matrix(*answered, class_names, normalize)
-        np.testing.assert_allclose(cells(figure), counts / counts.sum(axis=axis, keepdims=True))
+        whole = counts.sum(axis=axis, keepdims=True)
+        with np.errstate(invalid="ignore"):  # of a class that is never predicted
+            np.testing.assert_allclose(cells(figure), counts / whole)
         assert complaints(figure) == []
 
     def test_shares_are_written_with_two_places(self):
@@ -106,6 +108,8 @@ class TestConfusionMatrix:
         ax, scale = figure.axes
         assert not ax.texts
         assert names(ax.yaxis) == long
+        norm = ax.images[0].norm
+        assert norm(norm.vmax / 4) == pytest.approx(0.5)  # by the square root
         assert min(figure.get_size_inches()) > 12
         assert scale.get_ylabel() == ("samples" if normalize is None else "share of the true class")
         assert complaints(figure) == []
@@ -123,6 +127,13 @@ class TestConfusionMatrix:
         confusion_matrix(*answered, class_names, ax=ax)
         assert not ax.texts
         assert ax.images
+        assert complaints(figure) == []
+
+    def test_in_an_axes_with_room_for_them(self, answered):
+        figure = Figure(figsize=(5, 5), layout="constrained")
+        confusion_matrix(*answered, class_names, ax=figure.subplots())
+        assert len(figure.axes[0].texts) == 100
+        assert complaints(figure) == []
 
     @pytest.mark.parametrize(
         ("arguments", "error", "message"),
@@ -160,8 +171,9 @@ class TestClassificationReport:
         ax = figure.axes[0]
         *of_classes, mean, weighted = table(ax)
         for i, row in enumerate(of_classes):
-            values = report.precision[i], report.recall[i], report.f1[i]
-            assert row == [*(f"{v:.3f}" for v in values), str(report.support[i])]
+            precision = f"{report.precision[i]:.3f}" if report.predicted[i] else "–"
+            values = precision, f"{report.recall[i]:.3f}", f"{report.f1[i]:.3f}"
+            assert row == [*values, str(report.support[i])]
         assert mean == [*(f"{v:.3f}" for v in report.mean().values()), "200"]
         assert weighted == [f"{v:.3f}" for v in report.mean(weighted=True).values()]
         assert names(ax.yaxis) == [*class_names, "mean", "mean weighted by support"]

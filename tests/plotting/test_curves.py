@@ -188,7 +188,7 @@ class TestNaN:
         loss = figure.axes[0]
         np.testing.assert_array_equal(drawn(loss)["training"], ([1, 2, 3, 4], [NAN] * 4))
         assert stars(loss) == []
-        assert note(loss) == "no finite value to be best"
+        assert note(loss) == "no finite values"
         assert loss.get_xlim()[0] < 1
         assert loss.get_xlim()[1] > 4
         assert complaints(figure) == []

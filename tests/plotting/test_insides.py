@@ -42,13 +42,10 @@ class TestFeatureMaps:
             if "conv" in layer.name or "pooling" in layer.name:
                 maps.append(y[0])
         for ax, expected in zip(figure.axes[1:], maps, strict=True):
-            h, w, channels = expected.shape
-            columns = (shown(ax).shape[1] + 1) // (w + 1)
-            for c in range(channels):
-                top, left = c // columns * (h + 1), c % columns * (w + 1)
-                tile = shown(ax)[top : top + h, left : left + w]
-                np.testing.assert_array_equal(tile, expected[..., c])
-            assert ax.images[0].get_clim() == pytest.approx((expected.min(), expected.max()))
+            for c, tile in enumerate(ax.images):
+                np.testing.assert_array_equal(tile.get_array(), expected[..., c])
+                assert tile.get_clim() == pytest.approx((expected.min(), expected.max()))
+            assert len(ax.images) == expected.shape[2]
         assert complaints(figure) == []
 
     def test_the_first_so_many(self, cnn, photos):
@@ -133,7 +130,9 @@ def again(layer):
 
 class TestSaliency:
     def test_is_the_gradient_of_the_score_in_inference(self, cnn, photos):
-        x = photos[0][5][None, ..., None].astype("float32")
+        # Noise, as in an even background all windows of the max pooling have ties.
+        x = photos[0][5][None, ..., None] + np.random.default_rng(0).random((1, 28, 28, 1)) * 9
+        x = x.astype("float32")
         pixels = [(9, 9, 0), (14, 13, 0), (20, 15, 0), (3, 14, 0)]
         for label in (0, 7):
             gradient = score_gradient(cnn, x, label)

@@ -1,3 +1,5 @@
+from itertools import combinations
+
 import numpy as np
 import pytest
 from legible import complaints
@@ -7,15 +9,15 @@ from tinynet.plotting import kernels
 
 
 def tiles(figure, height, width):
-    """The pictures in the mosaic, row by row."""
-    whole = np.ma.filled(figure.axes[0].images[0].get_array(), np.nan)
-    rows, columns = (whole.shape[0] + 1) // (height + 1), (whole.shape[1] + 1) // (width + 1)
-    cut = [
-        whole[r * (height + 1) :][:height, c * (width + 1) :][:, :width]
-        for r in range(rows)
-        for c in range(columns)
-    ]
-    return [tile for tile in cut if not np.isnan(tile).all()]
+    """The pictures in the panel, from left to right and from top to bottom, none over another."""
+    images = figure.axes[0].images
+    places = [image.get_extent() for image in images]  # left, right, bottom, top
+    assert places == sorted(places, key=lambda place: (place[3], place[0]))
+    for a, b in combinations(places, 2):
+        assert a[1] < b[0] or b[1] < a[0] or a[2] < b[3] or b[2] < a[3]
+    for left, right, bottom, top in places:
+        assert (bottom - top, right - left) == pytest.approx((height, width))
+    return [np.ma.filled(image.get_array(), np.nan) for image in images]
 
 
 def built(layer, shape):
@@ -46,7 +48,7 @@ class TestConvolution:
         figure = kernels(layer)
         drawn = tiles(figure, 3, 3)
         for i, tile in enumerate(drawn):
-            np.testing.assert_allclose(tile, layer.params["kernel"][..., i].mean(axis=2), rtol=1e-6)
+            np.testing.assert_allclose(tile, layer.params["kernel"][..., i].mean(axis=2), atol=1e-7)
         assert title(figure) == "conv2d_1: 6 filters of 3×3, mean over 8 input channels"
 
     def test_or_one_of_them(self, cnn):
@@ -67,6 +69,7 @@ class TestConvolution:
     def test_the_first_so_many(self):
         layer = built(layers.Conv2D(100, 3), (8, 8, 1))
         assert len(tiles(kernels(layer), 3, 3)) == 64
+        assert len(tiles(kernels(built(layers.Dense(30), (4,))), 2, 2)) == 25
         figure = kernels(layer, count=5)
         assert len(tiles(figure, 3, 3)) == 5
         assert title(figure) == "conv2d: 5 of 100 filters of 3×3"
@@ -131,6 +134,12 @@ class TestRefuses:
     def test_what_is_no_layer(self, wrong):
         with pytest.raises(TypeError, match="layer must be a layer or a model, got"):
             kernels(wrong)
+
+    def test_a_kernel_of_another_shape(self):
+        layer = built(layers.Dense(2), (4,))
+        layer.params["kernel"] = np.zeros((3, 4, 5))
+        with pytest.raises(ValueError, match=r"Dense 'dense' has a kernel of shape \(3, 4, 5\)"):
+            kernels(layer)
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

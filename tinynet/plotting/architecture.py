@@ -55,7 +55,7 @@ def model(
     to_file: Path | None = None,
     dpi: float = DPI,
 ) -> Any:
-    """A model's layers as boxes: name, class, activation, output shape, number of params.
+    """A model's layers as boxes: name, class, activation (but linear), output shape, params.
 
     show_shapes, show_layer_names, show_layer_activations, show_params: whether to write these;
     shapes and params only where the model knows them.
@@ -116,6 +116,7 @@ def plot_model(
             shapes=show_shapes,
             names=show_layer_names,
             activations=show_layer_activations,
+            linear=True,
             dtypes=show_dtype,
             trainable=show_trainable,
             nested=expand_nested,
@@ -156,7 +157,8 @@ def _lines(layer: Layer, shape: Shape | None, show: dict[str, bool]) -> list[str
     kind = type(layer).__name__
     lines = [f"{layer.name} ({kind})" if show["names"] else kind]
     activation = getattr(layer, "activation", None)
-    if show["activations"] and isinstance(activation, str):
+    told = activation != "linear" or show.get("linear")
+    if show["activations"] and told and isinstance(activation, str):
         lines.append(activation)
     if show.get("dtypes"):
         lines.append(layer.dtype)

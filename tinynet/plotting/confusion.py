@@ -55,7 +55,8 @@ def confusion_matrix(
     ax: where to draw; by default a new figure, larger for more classes.   to_file: where to write
     it.
 
-    Up to 20 classes have their numbers written in; with more, a scale says what the colours mean.
+    Up to 20 classes have their numbers written in; with more, a scale says what the colours mean,
+    which then go by the square root, so that a few mistakes among many samples can be seen.
     The numbers themselves are `tinynet.metrics.confusion_matrix`.
 
     Returns the Figure, or the Axes that was given. Raises TypeError for what is not numbers;
@@ -76,17 +77,33 @@ def confusion_matrix(
     cell = _cell_size(len(names), texts)
     margin = min(_LONGEST, max(text_width(name, SMALL) for name in names))
     side = cell * len(names) + margin
-    page = one_panel(ax, side + (0.6 if texts else 1.2), side + 0.8)
-    panel = page.axes[0]
-    if not page.own:
-        cell = min(size_of(panel)) / len(names)
-        if texts and cell < _widest(texts):
-            texts = None
-    _draw(panel, cells, names, cell, texts, normalize)
     accuracy = matrix.trace() / total
     title = f"accuracy {accuracy:.2%}, {total:,} sample{'' if total == 1 else 's'}"
+    width = max(side + (0.6 if texts else 1.2), text_width(title, LARGE) + 0.8)
+    page = one_panel(ax, width, side + 0.8)
+    panel = page.axes[0]
     panel.set_title(title, fontsize=LARGE)
+    image = _colour(panel, cells)
+    _name_axes(panel, names, cell if page.own else min(size_of(panel)) / len(names))
+    if texts and not page.own:
+        page.figure.draw_without_rendering()  # which gives the panel its place
+        if min(size_of(panel)) / len(names) < _widest(texts):
+            texts = None
+    if texts:
+        _write_in(panel, cells, texts, dark=0.55 * image.norm.vmax)
+    else:
+        scale = page.figure.colorbar(image, ax=panel, shrink=0.6, aspect=30, pad=0.02)
+        scale.set_label(_UNITS[normalize], size=MEDIUM)
+        scale.ax.tick_params(labelsize=SMALL)
     return page.finish(to_file)
+
+
+_UNITS = {
+    None: "samples",
+    "true": "share of the true class",
+    "pred": "share of the predicted class",
+    "all": "share of all samples",
+}
 
 
 def _normalized(matrix: NDArray[np.int64], normalize: str | None) -> NDArray[Any]:
@@ -120,33 +137,25 @@ def _cell_size(classes: int, texts: list[list[str]] | None) -> float:
     return min(_LINE, 24 / classes) if classes > 48 else 6 / classes
 
 
-def _draw(
-    ax: Axes,
-    cells: NDArray[Any],
-    names: list[str],
-    cell: float,
-    texts: list[list[str]] | None,
-    normalize: str | None,
-) -> None:
+def _colour(ax: Axes, cells: NDArray[Any]) -> Any:
     from matplotlib import colormaps
+    from matplotlib.colors import Normalize, PowerNorm
 
     colours = colormaps[AMOUNT].with_extremes(bad=PALE)
     finite = cells[np.isfinite(cells)]
     high = float(finite.max()) if finite.size and finite.max() > 0 else 1.0
-    image = ax.imshow(cells, cmap=colours, vmin=0, vmax=high, interpolation="nearest")
+    # Among many classes mistakes are few in each cell: the square root brings them out.
+    norm = Normalize(0, high) if len(cells) <= _ANNOTATED else PowerNorm(0.5, 0, high)
     ax.grid(False)
-    _name_axes(ax, names, cell)
-    for row, line in enumerate(texts or []):
+    return ax.imshow(cells, cmap=colours, norm=norm, interpolation="nearest")
+
+
+def _write_in(ax: Axes, cells: NDArray[Any], texts: list[list[str]], dark: float) -> None:
+    """The numbers in the cells, white where these are darker than ``dark``."""
+    for row, line in enumerate(texts):
         for column, text in enumerate(line):
-            dark = cells[row, column] > 0.55 * high
-            colour = "white" if dark else GREY if text == "0" else INK
+            colour = "white" if cells[row, column] > dark else GREY if text == "0" else INK
             ax.text(column, row, text, ha="center", va="center", fontsize=SMALL, color=colour)
-    if texts is None:
-        whole = {"true": "true class", "pred": "predicted class", "all": "all samples"}
-        scale = ax.get_figure().colorbar(image, ax=ax, shrink=0.6, aspect=30, pad=0.02)  # type: ignore[union-attr]
-        what = "samples" if normalize is None else f"share of the {whole[normalize]}"
-        scale.set_label(what.replace("the all", "all"), size=MEDIUM)
-        scale.ax.tick_params(labelsize=SMALL)
 
 
 def _name_axes(ax: Axes, names: list[str], cell: float) -> None:
@@ -155,12 +164,14 @@ def _name_axes(ax: Axes, names: list[str], cell: float) -> None:
     places = range(0, len(names), step)
     shown = [fit(names[i], _LONGEST, SMALL) for i in places]
     level = max(text_width(name, SMALL) for name in shown) < step * cell - 0.05
-    turned = {} if level else {"rotation": 90 if cell < 0.25 else 45, "rotation_mode": "anchor"}
+    turned: dict[str, Any] = (
+        {} if level else {"rotation": 90 if cell < 0.25 else 45, "rotation_mode": "anchor"}
+    )
     ax.set_xticks(places, shown, ha="center" if level else "right", **turned, parse_math=False)
     if turned:
         ax.tick_params(axis="x", pad=2)
         for text in ax.get_xticklabels():
-            text.set_va("center" if cell < 0.25 else "top")
+            text.set_verticalalignment("center" if cell < 0.25 else "top")
     ax.set_yticks(places, shown, parse_math=False)
     thin = len(names) > _ANNOTATED
     ax.tick_params(labelsize=SMALL, length=2 if thin else 0, width=0.4 if thin else 0.8)
@@ -240,8 +251,8 @@ def _table(ax: Axes, report: metrics.ClassReport) -> None:
     heads = [*(column + 0.06 for column in range(len(_COLUMNS))), len(_COLUMNS) + 0.7]
     ax.xaxis.tick_top()
     ax.set_xticks(heads, [*_COLUMNS, "support"])
-    for i, text in enumerate(ax.get_xticklabels()):
-        text.set_ha("right" if i == len(_COLUMNS) else "left")
+    for i, head in enumerate(ax.get_xticklabels()):
+        head.set_horizontalalignment("right" if i == len(_COLUMNS) else "left")
     ax.tick_params(length=0, labelsize=SMALL)
     ax.tick_params(axis="x", labelsize=MEDIUM)
     ax.grid(False)

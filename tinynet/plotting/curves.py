@@ -70,10 +70,10 @@ def _panel(ax: Axes, name: str, runs: dict[str, Run], width: float) -> None:
     # Not left to matplotlib, which finds no place for NaN.
     first = min(min(curve.epochs) for curve in curves)
     last = max(max(curve.epochs) for curve in curves)
-    margin = max(0.05 * (last - first), 0.05)
+    margin = max(0.03 * (last - first), 0.05)
     ax.set_xlim(first - margin, last + margin)
     plain(ax)
-    for text in ax.legend(frameon=False, fontsize=SMALL).get_texts():
+    for text in ax.legend(frameon=False, fontsize=SMALL, handlelength=3.2).get_texts():
         text.set_parse_math(False)
         text.set_text(fit(text.get_text(), width - 1.4, SMALL, 2))
 
@@ -83,23 +83,23 @@ def _curves(
 ) -> Best | None:
     """Draw one run, one colour for all of it or one for each part; returns its best epoch."""
     parts = {name: ("training", BLUE, "-"), f"val_{name}": ("validation", VERMILION, "--")}
-    star = None
+    point, of_point = None, BLUE
     for key, (part, own_colour, style) in parts.items():
         if key in run:
             shown = f"{label}, {part}" if label and validated else label or part
             of_part = colour or own_colour
-            ax.plot(*run[key], style, color=of_part, label=shown, marker="o", ms=3)
-            star = best(run[key], name), of_part
-    if star is None or star[0] is None:
+            dots = 3 if len(run[key].epochs) <= 40 else 1.2  # small ones leave the dashes visible
+            ax.plot(*run[key], style, color=of_part, label=shown, marker="o", ms=dots)
+            point, of_point = best(run[key], name), of_part
+    if point is None:
         return None
-    (epoch, value), of_part = star
-    ax.scatter([epoch], [value], s=110, marker="*", color=of_part, ec=INK, lw=0.7, zorder=4)
-    return label, epoch, value
+    ax.scatter(*point, s=110, marker="*", color=of_point, edgecolor=INK, linewidth=0.7, zorder=4)
+    return label, *point
 
 
 def _note_best(ax: Axes, name: str, found: list[Best], width: float) -> None:
     """Above the panel: the best epoch, of the best run where there are several."""
-    note = "no finite value to be best"
+    note = "no finite values"
     if found:
         choose = min if best_is_low(name) else max
         label, epoch, value = choose(found, key=lambda one: one[2])

@@ -111,8 +111,8 @@ def plain(ax: Axes) -> None:
     """The frame of all charts: a line at the left and below, small figures, a faint grid."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.tick_params(labelsize=SMALL)
-    ax.xaxis.label.set_size(MEDIUM)
-    ax.yaxis.label.set_size(MEDIUM)
+    ax.xaxis.label.set_fontsize(MEDIUM)
+    ax.yaxis.label.set_fontsize(MEDIUM)
     ax.grid(alpha=0.3)
     ax.set_axisbelow(True)
 
@@ -133,7 +133,8 @@ def fit(text: str, width: float, size: float, lines: int = 1) -> str:
 
     What does not go in is cut off and ends in "…".
     """
-    rest, done = " ".join(text.split()), []
+    rest = " ".join(text.split())
+    done: list[str] = []
     while rest and text_width(rest, size) > width:
         last = len(done) == lines - 1
         room = width - text_width("…", size) if last else width

@@ -95,8 +95,8 @@ def gradient_flow(
 ) -> Any:
     """Do signals and gradients reach every layer? Four panels with a row for each layer.
 
-    1. activations: the layer's output (of the last layer what goes into a softmax that the loss
-       takes care of);
+    1. activations, their sizes: the layer's output (of the last layer what goes into a softmax that
+       the loss takes care of);
     2. gradients of its weights, their sizes;
     3. update to weight: how far the optimizer's next step moves each weight, as a share of the root
        mean square of its array; the diamond is that of all weights together,
@@ -104,8 +104,8 @@ def gradient_flow(
     4. dead units: the share of a relu's units that are 0 for all of the batch.
 
     In the first three a thin line goes from the 5th to the 95th percentile, a thick one from the
-    25th to the 75th, with a dot at the median; gradients and updates that are exactly 0 are left
-    out, as their scale is logarithmic.
+    25th to the 75th, with a dot at the median. What is exactly 0 is left out, as the scale is
+    logarithmic.
 
     model: compiled, trained or not.   x, y: one batch, as fit takes it; a few hundred samples. One
     step is made on a copy: model, optimizer and random numbers stay as they are.
@@ -120,11 +120,10 @@ def gradient_flow(
     wide = min(2.2, max(text_width(name, SMALL) for name in names))
     page = panels(axes, 4, "measure", 4, 2.4 + wide / 4, 0.27 * len(names) + 1.0)
     spread, gradients, updates, dead = page.axes
-    _boxes(spread, [flow.activations for flow in shown.values()], BLUE, "activations")
-    sizes = [_sizes(flow.gradients) for flow in shown.values()]
-    _boxes(gradients, sizes, VERMILION, "|gradient|", logarithmic=True)
-    sizes = [_sizes(flow.updates) for flow in shown.values()]
-    _boxes(updates, sizes, GREEN, "|update| / weight", logarithmic=True)
+    _boxes(spread, [flow.activations for flow in shown.values()], BLUE, "|activation|")
+    _boxes(gradients, [flow.gradients for flow in shown.values()], VERMILION, "|gradient|")
+    _boxes(updates, [flow.updates for flow in shown.values()], GREEN, "|update| / weight",
+           "; ◆ all together")  # fmt: skip
     _ratios(updates, [flow.ratio for flow in shown.values()])
     _shares(dead, [flow.dead for flow in shown.values()])
     for i, ax in enumerate(page.axes):
@@ -133,6 +132,7 @@ def gradient_flow(
         ax.set_ylim(len(names) - 0.5, -0.5)  # the first layer at the top
         plain(ax)
         ax.tick_params(axis="y", length=0)
+        ax.set_xlabel(fit(ax.get_xlabel(), page.width, MEDIUM, 2))
     return page.finish(to_file)
 
 
@@ -147,8 +147,8 @@ def activation_histograms(
 ) -> Any:
     """What values each layer's output takes for the samples x, in inference: a histogram for each.
 
-    Flatten, Reshape and Dropout, which repeat what is before them, are left out. Above each panel
-    stands the share of zeros: of a relu, what it holds back.
+    Flatten, Reshape and Dropout, which repeat what is before them, are left out. So are the zeros,
+    of which a relu makes many: their share stands above the panel.
 
     x: as predict takes it; a few hundred samples.   bins: how many bars.
     axes: where to draw, one Axes for each layer; by default a new figure.
@@ -162,10 +162,12 @@ def activation_histograms(
     page = panels(axes, len(values), "layer", 4, 2.5, 1.9)
     for ax, (name, of_layer) in zip(page.axes, values.items(), strict=True):
         finite = of_layer[np.isfinite(of_layer)]
-        counts, edges = np.histogram(finite, bins)
+        counts, edges = np.histogram(finite[finite != 0], bins)
         ax.stairs(counts, edges, fill=True, color=BLUE)
         zeros, lost = np.mean(of_layer == 0), 1 - finite.size / of_layer.size
-        notes = [f"{zeros:.0%} zeros"] * bool(zeros) + [f"{lost:.0%} NaN or infinite"] * bool(lost)
+        notes = [f"{zeros:.0%} zeros, left out"] * bool(zeros) + [
+            f"{lost:.0%} NaN or infinite"
+        ] * bool(lost)
         head = fit(name, page.width - 0.2, MEDIUM)
         ax.set_title(f"{head}\n{', '.join(notes) or 'no zeros'}", fontsize=MEDIUM, parse_math=False)
         ax.set_yticks([])
@@ -195,7 +197,7 @@ def gradient_history(record: Any, *, axes: Any = None, to_file: Path | None = No
     colours, markers = _colours(len(names)), "osD^vPX"
     page = panels(axes, 4, "measure", 2, 3.6, 2.5)
     titles = ("activations, root mean square", "gradients, root mean square",
-              "update / weight", "dead units")  # fmt: skip
+              f"update / weight (dotted: {HEALTHY})", "dead relu units")  # fmt: skip
     lines: dict[str, Any] = {}
     for ax, measure, title in zip(page.axes, MEASURES, titles, strict=True):
         for i, name in enumerate(names):
@@ -205,7 +207,7 @@ def gradient_history(record: Any, *, axes: Any = None, to_file: Path | None = No
                 (line,) = ax.plot(steps, values, color=colours[i], label=name, marker=mark, ms=3,
                                   lw=1.2)  # fmt: skip
                 lines.setdefault(name, line)
-        _finish_history(ax, title, measure, steps)
+        _finish_history(ax, title, measure, steps, page.width)
     order = [name for name in names if name in lines]
     _legend(page, [fit(name, 2.0, SMALL) for name in order], [lines[name] for name in order])
     return page.finish(to_file)
@@ -232,11 +234,6 @@ def _flow(layer: Layer, before: Mapping[str, Array], activations: Array, dead: f
     )
 
 
-def _sizes(values: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Absolute values, without zeros, which have no place on a logarithmic scale."""
-    return np.abs(values[values != 0])
-
-
 def _activations(model: Model, x: ArrayLike) -> dict[str, Array]:
     layers = {
         name: layer
@@ -257,31 +254,30 @@ PERCENTILES = (5, 25, 50, 75, 95)
 
 
 def _boxes(
-    ax: Axes,
-    rows: Sequence[NDArray[np.floating]],
-    colour: str,
-    title: str,
-    logarithmic: bool = False,
+    ax: Axes, rows: Sequence[NDArray[np.floating]], colour: str, title: str, more: str = ""
 ) -> None:
-    """A line from the 5th to the 95th percentile of each row, a thick one from 25th to 75th."""
-    kept = [values[np.isfinite(values)] for values in rows]
+    """Of the sizes in each row a line from the 5th to the 95th percentile, and thick in the middle.
+
+    more: what else is in the panel, for the words below it.
+    """
+    finite = [values[np.isfinite(values)] for values in rows]
+    kept = [np.abs(values[values != 0]) for values in finite]
     places = [i for i, values in enumerate(kept) if values.size]
     found = np.array([np.percentile(kept[i], PERCENTILES) for i in places]).reshape(-1, 5)
     low, lower, middle, upper, high = found.T
     ax.hlines(places, low, high, color=colour, linewidth=1.2)
     ax.hlines(places, lower, upper, color=colour, linewidth=6)
     ax.plot(middle, places, "o", color="white", mec=INK, mew=0.6, ms=4)
-    if logarithmic and places:
+    lost = any(part.size < whole.size for part, whole in zip(finite, rows, strict=True))
+    if places:
         ax.set_xscale("log")
-    if not places:
-        ax.set_xticks([])
-        lost = any(values.size for values in rows)
+        ax.set_xlabel(f"median, 25–75 %, 5–95 %{more}")
+    else:
         words = "no finite values" if lost else "nothing but zeros"
         ax.text(0.5, 0.5, words, ha="center", va="center", fontsize=SMALL, color=GREY,
                 transform=ax.transAxes)  # fmt: skip
-    if any(values.size > finite.size for values, finite in zip(rows, kept, strict=True)):
-        title += "\n(some NaN or infinite)"
-    ax.set_title(title, fontsize=LARGE)
+        ax.set_xticks([])
+    ax.set_title(f"{title}\n(some NaN or infinite)" if lost else title, fontsize=LARGE)
 
 
 def _ratios(ax: Axes, ratios: Sequence[float]) -> None:
@@ -299,20 +295,24 @@ def _shares(ax: Axes, shares: Sequence[float]) -> None:
     ax.bar_label(bars, [f"{shares[i]:.0%}" for i in places], padding=2, fontsize=SMALL)
     ax.set_xlim(0, 1.2)
     ax.set_xticks([0, 0.5, 1], ["0", "50%", "100%"])
-    ax.set_title("dead units", fontsize=LARGE)
+    ax.set_title("dead relu units", fontsize=LARGE)
 
 
 def _legend(page: Page, labels: list[str], handles: list[Any]) -> None:
-    """The layers: beside the panels, for which the figure becomes wider; else in the first one."""
+    """The layers, beside the panels where there is room or it can be made; else in the first."""
     if not labels:
         return
-    small = {"fontsize": SMALL, "frameon": False}
+    figure = page.figure
+    beside: dict[str, Any]
     if page.own:
-        figure = page.figure
         figure.set_figwidth(figure.get_figwidth() + max(text_width(n, SMALL) for n in labels) + 0.6)
-        legend = figure.legend(handles, labels, loc="outside right upper", **small)
+        beside = {"loc": "outside right upper", "frameon": False}
+        legend = figure.legend(handles, labels, fontsize=SMALL, **beside)
+    elif figure.get_constrained_layout():
+        beside = {"loc": "upper left", "bbox_to_anchor": (1, 1), "frameon": False}
+        legend = page.axes[-1].legend(handles, labels, fontsize=SMALL, **beside)
     else:
-        legend = page.axes[0].legend(handles, labels, **small)
+        legend = page.axes[0].legend(handles, labels, fontsize=SMALL, framealpha=0.8)
     for text in legend.get_texts():
         text.set_parse_math(False)
 
@@ -330,7 +330,7 @@ def _colours(count: int) -> list[Any]:
     return [tuple(colour) for colour in colormaps[HEAT](np.linspace(0, 0.9, count))]
 
 
-def _finish_history(ax: Axes, title: str, measure: str, steps: Sequence[int]) -> None:
+def _finish_history(ax: Axes, title: str, measure: str, steps: Sequence[int], width: float) -> None:
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     plain(ax)
@@ -347,6 +347,7 @@ def _finish_history(ax: Axes, title: str, measure: str, steps: Sequence[int]) ->
         ax.set_yticks([])
     margin = max(0.03 * (steps[-1] - steps[0]), 0.5)
     ax.set_xlim(steps[0] - margin, steps[-1] + margin)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    few = min(9, max(2, int(2.5 * width)))
+    ax.xaxis.set_major_locator(MaxNLocator(few, integer=True, min_n_ticks=1))
     ax.set_xlabel("batch", size=MEDIUM)
-    ax.set_title(title, fontsize=LARGE)
+    ax.set_title(fit(title, width, LARGE, 2), fontsize=LARGE)

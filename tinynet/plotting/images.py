@@ -23,11 +23,14 @@ from tinynet.plotting.figures import (
     plain,
     text_width,
 )
+from tinynet.plotting.tiles import finite_limits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Pixels = NDArray[Any]
+
+_NUMBERED = 60  # bars that have their number written behind them
 
 
 @check_keywords
@@ -93,7 +96,8 @@ def class_counts(
     }
     classes = 1 + max(int(indices.max()) for indices in sets.values())
     names = names_of(names, classes)
-    thick = max(0.14, 0.13 * len(sets) + 0.08)  # inches for each class
+    # Inches for each class; among many of them the bars have no numbers that need room.
+    thick = 0.13 * len(sets) + 0.08 if len(names) * len(sets) <= _NUMBERED else 0.14
     wide = max(text_width(name, SMALL) for name in names)
     page = one_panel(ax, min(wide, 2.2) + 4.5, thick * len(names) + 0.7)
     _bars(page.axes[0], sets, names, several)
@@ -108,7 +112,7 @@ def _bars(ax: Axes, sets: Mapping[str, Pixels], names: list[str], several: bool)
         offset = (i - (len(sets) - 1) / 2) * height
         colour = CYCLE[i % len(CYCLE)]
         bars = ax.barh(places + offset, counts, height * 0.92, color=colour, label=label)
-        if len(names) * len(sets) <= 60:
+        if len(names) * len(sets) <= _NUMBERED:
             ax.bar_label(bars, [f"{n:,}" for n in counts], padding=2, fontsize=SMALL)
     ax.set_yticks(places, [fit(name, 2.2, SMALL) for name in names], parse_math=False)
     ax.set_ylim(len(names) - 0.4, -0.6)  # the first class at the top
@@ -166,9 +170,7 @@ def grey_limits(pictures: Pixels) -> tuple[float, float]:
     """The numbers that are drawn white and black."""
     if pictures.dtype == np.uint8 and pictures.max() > 1:
         return 0.0, 255.0
-    finite = pictures[np.isfinite(pictures)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    return (low, high) if low < high else (low, low + 1)
+    return finite_limits(pictures)
 
 
 def show(ax: Axes, picture: Pixels, limits: tuple[float, float]) -> None:

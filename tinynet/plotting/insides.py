@@ -16,7 +16,6 @@ from tinynet.models import Model
 from tinynet.plotting.classes import check_class_names, check_names_fit, names_of
 from tinynet.plotting.figures import HEAT, MEDIUM, SIGNED, SMALL, Path, bare, fit, panels
 from tinynet.plotting.images import as_pictures, grey_limits, show
-from tinynet.plotting.mosaic import mosaic, mosaic_columns, show_mosaic
 from tinynet.plotting.subject import (
     check_label,
     check_model,
@@ -25,6 +24,7 @@ from tinynet.plotting.subject import (
     class_probabilities,
     differentiable_copy,
 )
+from tinynet.plotting.tiles import finite_limits, show_tiles, signed_limits
 
 
 @check_keywords
@@ -70,13 +70,10 @@ def feature_maps(
     page.axes[0].set_title("image", fontsize=MEDIUM)
     for ax, (name, of_layer) in zip(page.axes[1:], maps.items(), strict=True):
         shown = of_layer[:count]
-        finite = shown[np.isfinite(shown)]
-        low, high = (finite.min(), finite.max()) if finite.size else (0, 1)
-        columns = mosaic_columns(len(shown))
-        show_mosaic(ax, mosaic(shown, columns), HEAT, float(low), float(high))
+        show_tiles(ax, shown, HEAT, finite_limits(shown))
         number, (h, w) = len(of_layer), of_layer.shape[1:]
         part = f"{len(shown)} of {number}" if len(shown) < number else str(number)
-        title = fit(f"{name} ({type(layers[name]).__name__})", page.width - 0.1, MEDIUM)
+        title = fit(f"{name} ({type(layers[name]).__name__})", page.width - 0.1, MEDIUM, 2)
         ax.set_title(f"{title}\n{part} map{'s' * (number > 1)} of {h}×{w}", fontsize=MEDIUM,
                      parse_math=False)  # fmt: skip
     return page.finish(to_file)
@@ -110,7 +107,7 @@ def saliency(
     gradient = score_gradient(model, x, label)
     heat = np.abs(gradient.reshape(*picture.shape[:2], -1)).max(axis=2)
     page = _image_beside(axes, picture, title)
-    high = float(heat[np.isfinite(heat)].max(initial=0.0)) or 1.0
+    _, high = signed_limits(heat)
     drawn = page.axes[1].imshow(heat, cmap=HEAT, vmin=0, vmax=high, interpolation="nearest")
     _finish_heat(page, drawn, "saliency", "|d score / d pixel|")
     return page.finish(to_file)
@@ -153,8 +150,8 @@ def occlusion(
     label, title = _class_of(model, x, label, class_names)
     falls = probability_falls(model, x, label, picture.shape[:2], size, stride, fill)
     page = _image_beside(axes, picture, title)
-    high = float(np.abs(falls[np.isfinite(falls)]).max(initial=0.0)) or 1.0
-    drawn = page.axes[1].imshow(falls, cmap=SIGNED, vmin=-high, vmax=high, interpolation="nearest")
+    low, high = signed_limits(falls)
+    drawn = page.axes[1].imshow(falls, cmap=SIGNED, vmin=low, vmax=high, interpolation="nearest")
     _finish_heat(page, drawn, f"occlusion by {size}×{size}", "fall of the probability")
     return page.finish(to_file)
 

@@ -170,6 +170,7 @@ def _cells(axes: Any, count: int, columns: int) -> Page:
 
 def _cell(ax: Axes, bars: Axes, answers: Answers, i: int, top: int, width: float) -> None:
     show(ax, answers.pictures[i], answers.limits)
+    ax.set_anchor("NW")  # so that the title stands above the bars too, however narrow the image
     names, predicted = answers.names, int(answers.predicted[i])
     true = None if answers.labels is None else int(answers.labels[i])
     colour = INK if true is None else BLUE if true == predicted else VERMILION

@@ -12,8 +12,10 @@ from tinynet.errors import check_int, check_keywords, received
 from tinynet.layers.base import Layer, Shape, check_shape
 from tinynet.layers.watch import leaf_layers
 from tinynet.plotting.figures import MEDIUM, SIGNED, SMALL, Path, fit, one_panel
-from tinynet.plotting.mosaic import mosaic, mosaic_columns, show_mosaic
 from tinynet.plotting.subject import picture_shape
+from tinynet.plotting.tiles import show_tiles, signed_limits
+
+_SHOWN = {"filter": 64, "unit": 25}
 
 
 @check_keywords
@@ -22,7 +24,7 @@ def kernels(
     *,
     channel: int | None = None,
     image_shape: Shape | None = None,
-    count: int = 64,
+    count: int | None = None,
     ax: Any = None,
     to_file: Path | None = None,
 ) -> Any:
@@ -34,14 +36,14 @@ def kernels(
     all of them.
     image_shape: (height, width) or (height, width, channels) of the inputs of a Dense layer. By
     default that of the model's inputs, if a model is given and it fits; else a square.
-    count: how many to draw at most; the first ones.
+    count: how many to draw at most; the first 64 filters or 25 units by default.
     ax: where to draw; by default a new figure.   to_file: where to write it.
 
     Returns the Figure, or the Axes that was given. Raises TypeError for what is neither layer nor
     model; ValueError for a layer without a kernel, one that has no weights yet, and inputs that
     are no images.
     """
-    count = check_int("count", count, minimum=1)
+    count = None if count is None else check_int("count", count, minimum=1)
     layer, shape = _with_kernel(layer)
     if image_shape is not None:
         shape = check_shape("image_shape", image_shape)
@@ -56,11 +58,9 @@ def kernels(
             "channels, filters), and Dense, (inputs, units), can be drawn"
         )
     tiles, of_channels = _one_channel(images, channel, layer)
-    shown = tiles[:count]
+    shown = tiles[: count or _SHOWN[what]]
     page = one_panel(ax, 5.6, 5.0)
-    high = float(np.abs(shown[np.isfinite(shown)]).max(initial=0.0)) or 1.0
-    whole = mosaic(shown, mosaic_columns(len(shown)))
-    image = show_mosaic(page.axes[0], whole, SIGNED, -high, high)
+    image = show_tiles(page.axes[0], shown, SIGNED, signed_limits(shown))
     scale = page.figure.colorbar(image, ax=page.axes[0], shrink=0.7, aspect=30, pad=0.02)
     scale.ax.tick_params(labelsize=SMALL)
     scale.set_label("weight", size=MEDIUM)

@@ -158,6 +158,7 @@ class TestCheckFloat:
 
 def test_received_is_cut_short():
     assert received(3) == "3 of type int"
+    assert received(np.zeros((2, 1))) == "array([[0.], [0.]]) of type ndarray"
     text = received("x" * 1000)
     assert len(text) < 80
     assert text.endswith("... of type str")

@@ -17,6 +17,11 @@ def format_value(value: float) -> str:
     return f"{value:.4f}" if not 0 < abs(value) < 1e-3 else f"{value:.3e}"
 
 
+def loss_first(names: Iterable[str]) -> list[str]:
+    """Names in the order to read them: the loss, the metrics, then those of a validation."""
+    return sorted(names, key=lambda name: (name.startswith("val_"), not name.endswith("loss")))
+
+
 # --- the constructor's call ----------------------------------------------------------------------
 
 

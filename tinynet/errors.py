@@ -48,8 +48,8 @@ def unknown_arguments(owner: str, unknown: Iterable[str], known: Iterable[str]) 
 
 
 def received(value: object) -> str:
-    """``value`` and its type, for the end of a message; a long value is cut short."""
-    text = repr(value)
+    """``value`` in one line and its type, for the end of a message; a long value is cut short."""
+    text = " ".join(line.strip() for line in repr(value).splitlines())
     return f"{text if len(text) <= 60 else text[:57] + '...'} of type {type(value).__name__}"
 
 

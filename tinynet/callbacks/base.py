@@ -2,7 +2,14 @@
 
 from typing import Any
 
-from tinynet.display import constructor_call, format_value, html_table, html_text, own_arguments
+from tinynet.display import (
+    constructor_call,
+    format_value,
+    html_table,
+    html_text,
+    loss_first,
+    own_arguments,
+)
 from tinynet.errors import check_int
 
 Logs = dict[str, float]
@@ -147,7 +154,9 @@ class History(Callback):
             own.update(kept)
 
     def __repr__(self) -> str:
-        last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in self.history.items())
+        last = ", ".join(
+            f"{name} {self.history[name][-1]:.4g}" for name in loss_first(self.history)
+        )
         epochs = f"{len(self.epoch)} epoch{'' if len(self.epoch) == 1 else 's'}"
         return f"{type(self).__name__}()  # {epochs}{', last ' if last else ''}{last}"
 
@@ -155,17 +164,17 @@ class History(Callback):
         """What a notebook shows: a row an epoch, the first and the last where there are many."""
         if not self.epoch:
             return html_text(repr(self))
-        rows = self._rows()
+        names = loss_first(self.history)
+        rows = self._rows(names)
         if len(rows) > _SHOWN_EPOCHS:
             half = _SHOWN_EPOCHS // 2
             rows = [*rows[:half], ["…"] * len(rows[0]), *rows[-half:]]
-        return html_table(["epoch", *self.history], rows, left=())
+        return html_table(["epoch", *names], rows, left=())
 
-    def _rows(self) -> list[list[str]]:
+    def _rows(self, names: list[str]) -> list[list[str]]:
         """For each epoch its number, counted from 1, and the values it has."""
         left = {
-            name: [*zip(self.epochs_of[name], values, strict=False)]
-            for name, values in self.history.items()
+            name: [*zip(self.epochs_of[name], self.history[name], strict=False)] for name in names
         }
         rows = []
         for epoch in self.epoch:

@@ -45,8 +45,8 @@ class Layer(Configurable):
     """Base of all layers.
 
     To write one, override `output_shape`, `forward` and `backward`, and `build` where it has
-    weights; `tinynet.gradcheck.check_layer` tells whether the gradient is right. `Dense` is an
-    example with weights; one without::
+    weights; `tinynet.gradcheck.check_layer` tells whether the gradient is right. `multiply_adds` is
+    for the summary. `Dense` is an example with weights; one without::
 
         class Double(Layer):
             def forward(self, x, training=False):

@@ -34,7 +34,7 @@ from tinynet.models.data import (
 from tinynet.models.interrupt import Interrupt, catch_interrupt
 from tinynet.models.loop import Running, TrainingLoop
 from tinynet.models.progress import Progress, check_verbose
-from tinynet.models.summary import summary_html, summary_text
+from tinynet.models.summary import say, summary_html, summary_text
 
 Logs = dict[str, float]
 Data = tuple[Array, Labels, Array | None]
@@ -617,7 +617,7 @@ class Model(Layer):
         expand_nested = check_bool("expand_nested", expand_nested)
         show_trainable = check_bool("show_trainable", show_trainable)
         text = summary_text(self, line_length, expand_nested, show_trainable)
-        (print_fn or print)(text)
+        (print_fn or say)(text)
 
     def __repr__(self) -> str:
         return constructor_call(type(self), self._arguments(), width=80)

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from tqdm import TqdmWarning
 
-from tinynet.display import format_value
+from tinynet.display import format_value, loss_first
 from tinynet.errors import received
 
 with warnings.catch_warnings():
@@ -40,8 +40,7 @@ def _in_terminal() -> bool:
 
 def format_logs(logs: Mapping[str, float]) -> dict[str, str]:
     """Each value in four places, small ones in scientific notation; the loss first."""
-    ordered = sorted(logs, key=lambda name: (name.startswith("val_"), not name.endswith("loss")))
-    return {name: format_value(logs[name]) for name in ordered}
+    return {name: format_value(logs[name]) for name in loss_first(logs)}
 
 
 _FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}, {rate_fmt}{postfix}"

@@ -1,6 +1,7 @@
 """What `Model.summary` prints, and what a notebook shows of a model."""
 
 import re
+import sys
 from collections.abc import Collection, Iterable, Sequence
 from itertools import accumulate, zip_longest
 from typing import Any
@@ -20,6 +21,8 @@ LINE_LENGTH = 80
 # A column is never made narrower.
 _LEAST = 8
 
+_ASCII = str.maketrans("─│┌┬┐├┼┤└┴┘", "-|+++++++++")
+
 
 def format_size(count: int, itemsize: int) -> str:
     """The memory that ``count`` numbers take: "397.54 KB"."""
@@ -29,6 +32,16 @@ def format_size(count: int, itemsize: int) -> str:
             return f"{size:.2f} {unit}"
         size /= 1024
     return f"{size:.2f} GB"
+
+
+def say(text: str) -> None:
+    """Print a table, with - | + for lines where standard output cannot show better ones."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = text.translate(_ASCII).encode(encoding, "backslashreplace").decode(encoding)
+    print(text)
 
 
 # --- what is known of each layer -----------------------------------------------------------------
@@ -221,9 +234,9 @@ def _widths(columns: list[list[str]], room: int | None, order: Sequence[int]) ->
     return widths
 
 
-# Where a line may end: between words, else within a name.
+# Where a line may end: between words, else within a name, or between a number and its unit.
 _WORDS = re.compile(r" |(?<=-)")
-_NAMES = re.compile(r" |(?<=[-_/.,])")
+_NAMES = re.compile("[ \N{NO-BREAK SPACE}]|(?<=[-_/,])")
 
 
 def _longest_piece(text: str, breaks: re.Pattern[str] | None) -> int:
@@ -234,7 +247,7 @@ def _longest_piece(text: str, breaks: re.Pattern[str] | None) -> int:
 def _wrap(text: str, width: int) -> list[str]:
     """Lines of at most ``width`` columns; what stands before a name stands before all of them."""
     lead, body = _split_lead(text)
-    lines = []
+    lines: list[str] = []
     while body or not lines:
         line, body = _break(body, width - _columns(lead))
         lines.append(lead + line)

@@ -30,7 +30,7 @@ KERAS_NAMES = {
     "datasets": "fashion_mnist",
 }
 OWN_NAMES = {
-    "tinynet": "gradcheck kernels plotting saving",
+    "tinynet": "gradcheck kernels plotting report saving",
     "layers": "Sigmoid Tanh",
     "callbacks": "GradientHistory",
     "metrics": "classification_report confusion_matrix",

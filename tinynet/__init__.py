@@ -22,8 +22,8 @@ from tinynet import (
 )
 from tinynet.layers import Input, Layer
 from tinynet.models import Model, Sequential
-
-__version__ = "0.1.0"
+from tinynet.reporting import report
+from tinynet.version import __version__ as __version__
 
 __all__ = [
     "Input",
@@ -41,6 +41,7 @@ __all__ = [
     "models",
     "optimizers",
     "plotting",
+    "report",
     "saving",
     "utils",
 ]

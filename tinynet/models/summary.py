@@ -61,12 +61,12 @@ def summary_text(
         *_wrap(f'Model: "{_printable(model.name)}"', limit),
         table(
             cells(HEADER),
-            map(cells, _rows(model.layers, expand_nested)),
+            map(cells, layer_rows(model.layers, expand_nested)),
             left=[shown.index(i) for i in LEFT if i in shown],
             narrowed=[shown.index(i) for i in NARROWED if i in shown],
             line_length=limit,
         ),
-        *(part for line in _totals(model) for part in _wrap(f" {line}", limit)),
+        *(part for line in totals(model) for part in _wrap(f" {line}", limit)),
     ]
     return "\n".join(lines)
 
@@ -74,11 +74,11 @@ def summary_text(
 def summary_html(model: Any) -> str:
     """The same, for a notebook."""
     caption = f'{type(model).__name__} "{_printable(model.name)}"'
-    layers = html_table(HEADER, _rows(model.layers, expand_nested=True), caption, LEFT)
-    return layers + html_text("\n".join(_totals(model)))
+    layers = html_table(HEADER, layer_rows(model.layers, expand_nested=True), caption, LEFT)
+    return layers + html_text("\n".join(totals(model)))
 
 
-def _rows(layers: Iterable[Layer], expand_nested: bool, depth: int = 0) -> list[Sequence[str]]:
+def layer_rows(layers: Iterable[Layer], expand_nested: bool, depth: int = 0) -> list[Sequence[str]]:
     """A row of text for each layer, and below a model, with ``expand_nested``, those of its own."""
     rows: list[Sequence[str]] = []
     for layer in layers:
@@ -95,7 +95,7 @@ def _rows(layers: Iterable[Layer], expand_nested: bool, depth: int = 0) -> list[
             )
         )
         if expand_nested:
-            rows += _rows(layer.inner_layers(), expand_nested, depth + 1)
+            rows += layer_rows(layer.inner_layers(), expand_nested, depth + 1)
     return rows
 
 
@@ -132,7 +132,7 @@ def _memory(arrays: Iterable[Any]) -> str:
     return format_size(sum(array.nbytes for array in arrays), 1)
 
 
-def _totals(model: Any) -> list[str]:
+def totals(model: Any) -> list[str]:
     """The lines below the table. As in Keras, the total counts the optimizer's slots, if any."""
     trainable = [*model.trainable_params.values()]
     ids = set(map(id, trainable))

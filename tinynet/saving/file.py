@@ -94,7 +94,7 @@ def write(
             file.seek(entry.offset)
             table[i] = entry._replace(sha256=_write_hashed(file, arrays[entry.name], pool))
         file.seek(0)
-        _write_all(file, memoryview(_head(header, table, total)))
+        write_all(file, memoryview(_head(header, table, total)))
 
 
 def _as_stored(name: str, array: Array) -> Array:
@@ -166,13 +166,14 @@ def _write_hashed(file: FileIO, array: Array, pool: Executor | None) -> str:
     for i in range(0, len(data), _CHUNK):
         chunk = data[i : i + _CHUNK]
         _update(digest, chunk, pool, hashed)
-        _write_all(file, chunk)
+        write_all(file, chunk)
     for future in hashed:
         future.result()
     return digest.hexdigest()
 
 
-def _write_all(file: FileIO, data: memoryview) -> None:
+def write_all(file: FileIO, data: memoryview) -> None:
+    """Write all of ``data``, also where the system takes a part at a time only."""
     while data:
         data = data[file.write(data) :]
 

@@ -54,7 +54,7 @@ def replacing(path: Path) -> Iterator[FileIO]:
     mode = _mode(target)
     if mode is not None and not stat.S_ISREG(mode):
         what = "a folder" if stat.S_ISDIR(mode) else "no regular file"
-        raise OSError(errno.EINVAL, f"cannot be replaced by a model file: it is {what}", str(path))
+        raise OSError(errno.EINVAL, f"cannot be replaced: it is {what}", str(path))
     temporary = target.parent / f".tinynet-{secrets.token_hex(8)}.tmp"
     try:
         with open(temporary, "xb", buffering=0) as file:

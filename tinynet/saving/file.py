@@ -448,7 +448,7 @@ def _end_of(entry: TensorInfo) -> int:
 
 def _bytes_of(array: Array) -> memoryview:
     """The memory of a C-ordered array as bytes."""
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return array.reshape(-1).view(np.uint8).data
 
 
 @contextmanager

@@ -61,6 +61,13 @@ def parts(data):
     return data[START : START + size], data[aligned(START + size) :]
 
 
+def put(path, data):
+    """Write a file over the one that is there, without emptying it first, which takes long."""
+    with open(path, "r+b" if path.exists() else "xb") as file:
+        file.write(data)
+        file.truncate()
+
+
 def change(path, edit):
     """Let ``edit(header, arrays)`` change what is in a file, and write that as if it were so."""
     with saving.ModelFile(path) as file:

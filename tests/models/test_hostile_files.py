@@ -49,11 +49,11 @@ def refuse(path, error, message=r".", seconds=1.0, peak=20e6):
     """What is at the path is refused with this error, and costs nobody much."""
     before = random.state_of(random.generator())
     tracemalloc.start()
-    began = time.perf_counter()
+    began = time.process_time()
     try:
         with pytest.raises(saving.ModelFileError, match=message) as caught:
             load_model(path)
-        took, used = time.perf_counter() - began, tracemalloc.get_traced_memory()[1]
+        took, used = time.process_time() - began, tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert type(caught.value) is error
@@ -341,9 +341,9 @@ def test_many_metrics(path, unique):
 
     sealing.change(path, edit)
     if unique:  # nothing is wrong with that
-        began = time.perf_counter()
+        began = time.process_time()
         assert len(load_model(path).metrics_given) == 15_000
-        assert time.perf_counter() - began < 2
+        assert time.process_time() - began < 2
     else:
         refuse(path, MisfitError, "is the name of more than one", peak=40e6)
 

@@ -10,7 +10,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinynet import (
@@ -1061,6 +1061,7 @@ def models_for(draw, shape, dtype, depth):
     return model
 
 
+@settings(max_examples=100)
 @given(
     architectures(), st.sampled_from([None, *OPTIMIZERS]), st.integers(0, 3), st.integers(0, 2**32)
 )

@@ -1,5 +1,6 @@
 """`tinynet.saving.describe` and the command of the same."""
 
+import os
 import subprocess
 import sys
 import time
@@ -84,11 +85,11 @@ def test_a_model_within_the_model_is_set_in(tmp_path):
     text = saving.describe(tmp_path / "m.tinynet")
     assert "Sequential 'outer' in float64" in text
     row = next(line for line in text.splitlines() if line.startswith("inner (Sequential)"))
-    assert row.endswith(" 16")  # of all its layers
+    assert row.split()[2] == "16"  # of all its layers
     row = next(line for line in text.splitlines() if line.startswith("  batch_normalization"))
     assert "momentum=0.99" in row
     assert "not trainable" in row
-    assert row.endswith(" 8")
+    assert row.split()[2] == "8"
     assert "optimizer" not in text
 
 
@@ -223,3 +224,22 @@ def test_the_command_says_what_it_takes():
     ended = run()
     assert ended.returncode == 2
     assert "usage: python -m tinynet.saving [-h] file [file ...]" in ended.stderr
+
+
+def test_names_that_the_terminal_cannot_show(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    saving.write(tmp_path / "x.tinynet", {}, {"\N{SNOWMAN}": np.zeros(1)})
+    ended = run(tmp_path / "x.tinynet")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert r"\u2603" in ended.stdout
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes of POSIX")
+def test_a_reader_that_has_seen_enough(mlp):
+    command = [sys.executable, "-m", "tinynet.saving", *[str(mlp)] * 50]
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert str(mlp) in started.stdout.readline()
+    started.stdout.close()
+    assert started.stderr.read() == ""
+    started.stderr.close()
+    assert started.wait(timeout=60) == 1

@@ -42,14 +42,14 @@ def refuse(path, data, error, message):
     """``data`` is refused with this error, quickly, and without much memory."""
     path.write_bytes(data)
     tracemalloc.start()
-    began = time.perf_counter()
+    began = time.process_time()
     try:
         with pytest.raises(ModelFileError, match=message) as caught:
             read(path)
         assert tracemalloc.get_traced_memory()[1] < 20e6 + len(data)
     finally:
         tracemalloc.stop()
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
     assert type(caught.value) is error
     assert str(caught.value).startswith(repr(str(path)))
 
@@ -237,7 +237,7 @@ def test_nothing_is_written_that_is_nested_too_deep(path):
 
 def test_truncation_at_every_length(path, written):
     for length in range(len(written)):
-        path.write_bytes(written[:length])
+        sealing.put(path, written[:length])
         expected = NotAModelFileError if length == 0 else TruncatedError
         with pytest.raises(ModelFileError) as caught:
             read(path)
@@ -250,7 +250,7 @@ def test_a_flip_of_each_bit(path, written):
     for i in range(len(data)):
         for bit in range(8):
             data[i] ^= 1 << bit
-            path.write_bytes(data)
+            sealing.put(path, data)
             data[i] ^= 1 << bit
             with pytest.raises(ModelFileError) as caught:
                 read(path)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "mutations.py"
-COUNT, SEALED_COUNT = 20_000, 4_000
+COUNT, SEALED_COUNT = 20_000, 3_000
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_changed_headers_that_are_sealed_again(mutations, files, tmp_path):
     assert not wrong, explain(wrong)
     assert counts["refused"] + counts["loaded equal"] == SEALED_COUNT
     assert counts["refused"] > SEALED_COUNT / 2
-    assert counts["loaded equal"] > SEALED_COUNT / 100  # other names, seeds, rates are no lies
+    assert counts["loaded equal"] > SEALED_COUNT / 200  # other names, seeds, rates are no lies
 
 
 # --- whether all that would be seen --------------------------------------------------------------
@@ -77,7 +77,7 @@ def test_all_kinds_of_changes_are_made(mutations, files):
     assert files[1] not in [data for _, data in made]
     assert made == list(mutations.mutations(*files, 1200))  # the same ones each time
     assert len({data for _, data in made}) > 1000
-    places = {next(i for i in range(5000) if d[i : i + 1] != files[0][i : i + 1]) for _, d in made}
+    places = {next(i for i in range(8000) if d[i : i + 1] != files[0][i : i + 1]) for _, d in made}
     assert len(places) > 300
     assert min(places) < 8
     assert max(places) > len(files[0]) - 200
@@ -90,12 +90,12 @@ def test_all_kinds_of_changes_are_made(mutations, files):
         ("silently wrong", lambda path: path.read_bytes()),
         ("refused", lambda path: (_ for _ in ()).throw(ValueError("no"))),
         ("other exception", lambda path: {}["key"]),
-        ("slow", lambda path: [sum(range(1000)) for _ in range(200_000)] and "content"),
+        ("slow", lambda path: [sum(range(1000)) for _ in range(3_000)] and "content"),
         ("large", lambda path: np.zeros(60_000_000, np.uint8) is None or "content"),
     ],
 )
 def test_what_comes_of_a_file_is_told_apart(mutations, tmp_path, monkeypatch, outcome, read):
-    monkeypatch.setattr(mutations, "SLOW", 0.2)
+    monkeypatch.setattr(mutations, "SLOW", 0.02)
     form = mutations.Format("test", ".test", read, (ValueError,))
     changed = iter([("changed", b"data")])
     counts, wrong = mutations.count_outcomes(form, changed, "content", tmp_path)

@@ -4,7 +4,6 @@ What ends a process, or changes what it may do, is done to a process of its own:
 itself, as a script, with the name of one of its PARTS.
 """
 
-import contextlib
 import ctypes
 import errno
 import io
@@ -114,40 +113,6 @@ def test_when_the_folder_cannot_be_brought_to_the_disk_the_new_file_is_there(pat
         write(path, 2)
     assert alone(path)
     assert version_of(path) == 2
-
-
-@posix
-def test_ctrl_c_at_random_moments(path):
-    large = 500_000  # more than is hashed in the same thread
-    began = time.perf_counter()
-    write(path, 1, large)
-    seconds = time.perf_counter() - began
-    rng = random.Random(0)
-    interrupted, version = 0, 1
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    usual = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        for _ in range(30):
-            with contextlib.suppress(KeyboardInterrupt):
-                signal.setitimer(signal.ITIMER_REAL, max(1e-5, rng.uniform(0, seconds)))
-                write(path, version + 1, large)
-                signal.setitimer(signal.ITIMER_REAL, 0)
-                version += 1
-                continue
-            interrupted += 1
-            there = version_of(path, large)
-            assert there in (version, version + 1)
-            version = there
-            assert alone(path)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, usual)
-    assert interrupted > 5
-    assert version_of(path, large) == version
-    assert alone(path)
 
 
 # --- in which order ------------------------------------------------------------------------------
@@ -354,7 +319,7 @@ def test_killed_at_100_random_moments(path):
     found = result(start("killed", path, 100))
     assert found["kills"] == 100
     assert found["unfinished"] > 30, "hardly a kill came in the middle of a save"
-    assert found["versions"] > 30, "hardly a save came to its end"
+    assert found["versions"] > 20, "hardly a save came to its end"
     assert found["seconds"] < 20
 
 
@@ -376,7 +341,7 @@ def killed(path, kills):
                     write(path, later, size)
             finally:
                 os._exit(1)
-        time.sleep(rng.uniform(0, 2 * typical))
+        time.sleep(rng.uniform(0, 4 * typical))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         assert os.WIFSIGNALED(status)
@@ -389,6 +354,42 @@ def killed(path, kills):
             unfinished += 1
     seconds = time.perf_counter() - began
     return {"kills": kills, "unfinished": unfinished, "versions": version, "seconds": seconds}
+
+
+@posix
+def test_ctrl_c_at_random_moments(path):
+    found = result(start("interrupted", path, 60))
+    assert found["interrupted"] > 20, "hardly an interrupt came in the middle of a save"
+    assert found["seconds"] < 20
+    assert alone(path)
+
+
+def interrupted(path, times):
+    """Interrupt saves; what is there must be whole each time, and nothing else be left."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    path, size = Path(path), 400_000
+    write(path, 1, size)
+    began = time.perf_counter()
+    write(path, 1, size)
+    typical = time.perf_counter() - began
+    rng = random.Random(0)
+    signal.signal(signal.SIGALRM, interrupt)
+    version, count = 1, 0
+    for _ in range(int(times)):
+        try:
+            signal.setitimer(signal.ITIMER_REAL, max(1e-5, rng.uniform(0, typical)))
+            write(path, version + 1, size)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        except KeyboardInterrupt:
+            count += 1
+        there = version_of(path, size)
+        assert there in (version, version + 1)
+        assert alone(path)
+        version = there
+    return {"interrupted": count, "seconds": time.perf_counter() - began}
 
 
 @posix
@@ -481,7 +482,7 @@ def reader(path, seconds):
     return {"reads": reads, "versions": len(versions)}
 
 
-PARTS = {part.__name__: part for part in (killed, full, read_only, writer, reader)}
+PARTS = {part.__name__: part for part in (killed, interrupted, full, read_only, writer, reader)}
 
 if __name__ == "__main__":
     print(json.dumps(PARTS[sys.argv[1]](*sys.argv[2:])))

@@ -82,7 +82,7 @@ def _model(model: dict[str, Any], counts: Counter[str]) -> list[str]:
         return []
     title = f"{_text(model.get('class_name'))} {config.get('name')!r} in {config.get('dtype')}"
     rows = list(_layers(config, counts, "weights/", 0))
-    return ["", title, *_table(["Layer", "Arguments", "Parameters"], rows, right=2)]
+    return ["", title, *_table(["Layer", "Parameters", "Arguments"], rows, right=1)]
 
 
 def _layers(
@@ -103,7 +103,7 @@ def _layers(
             arguments.append("not trainable")
         kind = _text(_dict(layer).get("class_name"))
         title = "  " * depth + f"{name} ({kind})"
-        yield [_cut(title), _cut(", ".join(arguments)), f"{counts[path]:,}"]
+        yield [_cut(title), f"{counts[path]:,}", _cut(", ".join(arguments))]
         yield from _layers(own, counts, path, depth + 1)
 
 

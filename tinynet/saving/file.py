@@ -449,8 +449,7 @@ def _end_of(entry: TensorInfo) -> int:
 
 def _bytes_of(array: Array) -> memoryview:
     """The memory of a C-ordered array as bytes."""
-    data: Any = array.reshape(-1).view(np.uint8)
-    return memoryview(data)
+    return array.reshape(-1).view(np.uint8).data
 
 
 @contextmanager

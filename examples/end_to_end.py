@@ -118,5 +118,10 @@ with tempfile.TemporaryDirectory() as folder:
 print(f"\nSaved as {path}, {path.stat().st_size:,} bytes. A fresh process loads it, and predicts")
 print("the same, bit for bit." if same else "something else.")
 
+# Everything on one page, to open in a browser.
+page = lesson.out / f"{lesson.name}.html"
+keras.report(model, history, x_test, y_test, class_names, page)
+print(f"\nA report to open in a browser: {page}")
+
 status = lesson.report(history, test_accuracy, test_loss)
 sys.exit(status if same else 1)

@@ -17,7 +17,7 @@ from workers import Others, cores
 
 PACKAGES = (
     "numpy", "numba", "llvmlite", "torch", "jax", "jaxlib", "keras", "tensorflow", "tensorflow-cpu",
-    "threadpoolctl",
+    "threadpoolctl", "safetensors",
 )  # fmt: skip
 
 # Of a core: more than that disturbs. Out of turn more is usual where turns are short: OpenBLAS's

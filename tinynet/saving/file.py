@@ -11,9 +11,7 @@ import re
 import stat
 import struct
 import sys
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping
 from io import FileIO
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -31,6 +29,7 @@ from tinynet.saving.errors import (
     NotAModelFileError,
     TruncatedError,
 )
+from tinynet.saving.hashing import CHUNK, DIGEST_BYTES, Digest, Hashers
 from tinynet.saving.replacing import check_path, replacing
 
 Array = NDArray[Any]
@@ -38,7 +37,6 @@ Array = NDArray[Any]
 MAGIC = b"\x89TNN\r\n\x1a\n"
 MAJOR, MINOR = 1, 0
 PRELUDE = struct.Struct("<8sHHIQQ")  # magic, major, minor, flags, length of the file, of the header
-DIGEST_BYTES = hashlib.sha256().digest_size
 HEADER_START = PRELUDE.size + DIGEST_BYTES  # 64
 
 ALIGNMENT = 64
@@ -51,7 +49,6 @@ DTYPES = {
     name: np.dtype(name).newbyteorder("<") for name in ("float32", "float64", "int64", "uint8")
 }
 
-_CHUNK = 1 << 20  # bytes that are hashed while the next ones are on their way
 _ENTRY_KEYS = {"name", "dtype", "shape", "offset", "bytes", "sha256"}
 _CHECKSUM_DIGITS = 2 * DIGEST_BYTES
 _HEX = re.compile(f"[0-9a-f]{{{_CHECKSUM_DIGITS}}}")
@@ -88,13 +85,17 @@ def write(
         raise ValueError(f"a model file holds at most {MAX_TENSORS} tensors, got {len(arrays)}")
     table = _table(header, arrays)
     total = _end_of(table[-1]) if table else _start(header, table)
-    with replacing(path) as file, _beside(total) as pool:
+    with replacing(path) as file, Hashers(total) as hashers:
         file.truncate(total)
-        for i, entry in enumerate(table):
+        digests = []
+        for entry in table:
+            digests.append(hashers.digest(entry.bytes))
             file.seek(entry.offset)
-            table[i] = entry._replace(sha256=_write_hashed(file, arrays[entry.name], pool))
+            _write_hashed(file, arrays[entry.name], digests[-1])
+        pairs = zip(table, digests, strict=True)
+        table = [entry._replace(sha256=digest.hexdigest()) for entry, digest in pairs]
         file.seek(0)
-        write_all(file, memoryview(_head(header, table, total)))
+        _write_all(file, memoryview(_head(header, table, total)))
 
 
 def _as_stored(name: str, array: Array) -> Array:
@@ -159,21 +160,15 @@ def _head(header: Mapping[str, Any], table: list[TensorInfo], total: int) -> byt
     return prelude + hashlib.sha256(prelude + text).digest() + text
 
 
-def _write_hashed(file: FileIO, array: Array, pool: Executor | None) -> str:
+def _write_hashed(file: FileIO, array: Array, digest: Digest) -> None:
     data = _bytes_of(array)
-    digest = hashlib.sha256()
-    hashed: list[Future[None]] = []
-    for i in range(0, len(data), _CHUNK):
-        chunk = data[i : i + _CHUNK]
-        _update(digest, chunk, pool, hashed)
-        write_all(file, chunk)
-    for future in hashed:
-        future.result()
-    return digest.hexdigest()
+    for i in range(0, len(data), CHUNK):
+        chunk = data[i : i + CHUNK]
+        digest.update(chunk)
+        _write_all(file, chunk)
 
 
-def write_all(file: FileIO, data: memoryview) -> None:
-    """Write all of ``data``, also where the system takes a part at a time only."""
+def _write_all(file: FileIO, data: memoryview) -> None:
     while data:
         data = data[file.write(data) :]
 
@@ -256,10 +251,17 @@ class ModelFile:
         then hold anything.
         """
         try:
-            with _beside(sum(array.nbytes for array in arrays.values())) as pool:
+            with Hashers(sum(array.nbytes for array in arrays.values())) as hashers:
+                digests = {}
                 for name, array in arrays.items():
-                    if not self._fill(self.tensors[name], array, pool):
+                    digests[name] = hashers.digest(array.nbytes)
+                    self._fill(self.tensors[name], array, digests[name])
+                for name, digest in digests.items():
+                    if digest.hexdigest() != self.tensors[name].sha256:
                         raise CorruptError(f"its tensor {name!r} is corrupt: the checksum differs")
+            if sys.byteorder == "big":
+                for array in arrays.values():
+                    array.byteswap(inplace=True)
         except BaseException as error:
             _name_file(error, self.path)
             raise
@@ -270,27 +272,19 @@ class ModelFile:
         digest = hashlib.sha256()
         try:
             self._seek(entry)
-            for i in range(0, entry.bytes, _CHUNK):
-                digest.update(self._read(min(_CHUNK, entry.bytes - i)))
+            for i in range(0, entry.bytes, CHUNK):
+                digest.update(self._read(min(CHUNK, entry.bytes - i)))
         except (MalformedError, TruncatedError):
             return False
         return digest.hexdigest() == entry.sha256
 
-    def _fill(self, entry: TensorInfo, array: Array, pool: Executor | None) -> bool:
-        """Read a tensor; whether its checksum holds."""
+    def _fill(self, entry: TensorInfo, array: Array, digest: Digest) -> None:
         self._seek(entry)
         data = _bytes_of(array)
-        digest = hashlib.sha256()
-        hashed: list[Future[None]] = []
-        for i in range(0, entry.bytes, _CHUNK):
-            chunk = data[i : i + _CHUNK]
+        for i in range(0, entry.bytes, CHUNK):
+            chunk = data[i : i + CHUNK]
             self._read_into(chunk)
-            _update(digest, chunk, pool, hashed)
-        for future in hashed:
-            future.result()
-        if sys.byteorder == "big":
-            array.byteswap(inplace=True)
-        return digest.hexdigest() == entry.sha256
+            digest.update(chunk)
 
     def _seek(self, entry: TensorInfo) -> None:
         """Go to where a tensor begins, through the padding before it."""
@@ -450,22 +444,3 @@ def _end_of(entry: TensorInfo) -> int:
 def _bytes_of(array: Array) -> memoryview:
     """The memory of a C-ordered array as bytes."""
     return array.reshape(-1).view(np.uint8).data
-
-
-@contextmanager
-def _beside(total: int) -> Iterator[Executor | None]:
-    """A thread that hashes while this one reads or writes; None where that is not worth it."""
-    if total < 4 * _CHUNK:
-        yield None
-        return
-    with ThreadPoolExecutor(1) as pool:
-        yield pool
-
-
-def _update(
-    digest: Any, chunk: memoryview, pool: Executor | None, hashed: list[Future[None]]
-) -> None:
-    if pool is None:
-        digest.update(chunk)
-    else:
-        hashed.append(pool.submit(digest.update, chunk))

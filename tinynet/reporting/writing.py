@@ -13,8 +13,7 @@ from tinynet.plotting.subject import check_model
 from tinynet.reporting.findings import Training, examine
 from tinynet.reporting.markup import document
 from tinynet.reporting.sections import SECTIONS, lead
-from tinynet.saving.file import write_all
-from tinynet.saving.replacing import replacing
+from tinynet.saving.replacing import replacing, write_all
 
 
 @check_keywords

@@ -30,7 +30,7 @@ from tinynet.saving.errors import (
     TruncatedError,
 )
 from tinynet.saving.hashing import CHUNK, DIGEST_BYTES, Digest, Hashers
-from tinynet.saving.replacing import check_path, replacing
+from tinynet.saving.replacing import check_path, replacing, write_all
 
 Array = NDArray[Any]
 
@@ -95,7 +95,7 @@ def write(
         pairs = zip(table, digests, strict=True)
         table = [entry._replace(sha256=digest.hexdigest()) for entry, digest in pairs]
         file.seek(0)
-        _write_all(file, memoryview(_head(header, table, total)))
+        write_all(file, memoryview(_head(header, table, total)))
 
 
 def _as_stored(name: str, array: Array) -> Array:
@@ -165,12 +165,7 @@ def _write_hashed(file: FileIO, array: Array, digest: Digest) -> None:
     for i in range(0, len(data), CHUNK):
         chunk = data[i : i + CHUNK]
         digest.update(chunk)
-        _write_all(file, chunk)
-
-
-def _write_all(file: FileIO, data: memoryview) -> None:
-    while data:
-        data = data[file.write(data) :]
+        write_all(file, chunk)
 
 
 # --- reading -------------------------------------------------------------------------------------

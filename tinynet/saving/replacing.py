@@ -69,6 +69,12 @@ def replacing(path: Path) -> Iterator[FileIO]:
     _sync_folder(target.parent)
 
 
+def write_all(file: FileIO, data: memoryview) -> None:
+    """Write all of ``data``, where the system takes a part at a time only as well."""
+    while data:
+        data = data[file.write(data) :]
+
+
 def _mode(path: Path) -> int | None:
     """Kind and permissions of what is at ``path``; None where nothing is."""
     try:

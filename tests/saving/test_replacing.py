@@ -81,7 +81,7 @@ def failing(function, error, after):
 
 
 # Three tensors, then the header.
-PLACES = [(file, "_write_all", after, there) for after in range(4) for there in (True, False)]
+PLACES = [(file, "write_all", after, there) for after in range(4) for there in (True, False)]
 PLACES += [(os, name, 0, there) for name in ("fsync", "replace") for there in (True, False)]
 PLACES += [(os, "chmod", 0, True)]
 

@@ -7,6 +7,7 @@ falling, evaluate, ask which clothes are taken for which; save, load, and predic
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,7 @@ model.summary()
 
 # Compile and train, until three epochs in a row have not lowered the validation loss.
 model.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
+began = time.perf_counter()
 stop = keras.callbacks.EarlyStopping(monitor="val_loss", patience=3, restore_best_weights=True)
 history = model.fit(
     x_train,
@@ -69,6 +71,7 @@ history = model.fit(
     validation_data=(x_val, y_val),
     callbacks=[stop],
 )
+seconds = time.perf_counter() - began
 print(f"Trained for {len(history.epoch)} epochs, and went back to the weights of the best.")
 
 # Evaluate.
@@ -120,7 +123,7 @@ print("the same, bit for bit." if same else "something else.")
 
 # Everything on one page, to open in a browser.
 page = lesson.out / f"{lesson.name}.html"
-keras.report(model, history, x_test, y_test, class_names, page)
+keras.report(model, history, x_test, y_test, class_names, page, training_seconds=seconds, verbose=0)
 print(f"\nA report to open in a browser: {page}")
 
 status = lesson.report(history, test_accuracy, test_loss)

@@ -25,16 +25,18 @@ KERAS_NAMES = {
     "initializers": "GlorotNormal GlorotUniform HeNormal HeUniform Ones Zeros get",
     "callbacks": "CSVLogger Callback EarlyStopping History LambdaCallback LearningRateScheduler "
     "ReduceLROnPlateau TerminateOnNaN",
-    "models": "Model Sequential",
+    "models": "Model Sequential clone_model load_model model_from_json save_model",
     "utils": "plot_model set_random_seed to_categorical",
     "datasets": "fashion_mnist",
 }
 OWN_NAMES = {
-    "tinynet": "gradcheck kernels plotting",
+    "tinynet": "gradcheck kernels plotting saving",
     "layers": "Sigmoid Tanh",
     "metrics": "confusion_matrix",
     "gradcheck": "check_layer check_model",
     "plotting": "learning_curves plot_model",
+    "saving": "CorruptError MalformedError MisfitError ModelFile ModelFileError NewerVersionError "
+    "NotAModelFileError TensorInfo TruncatedError UnknownLayerError describe write",
 }
 
 

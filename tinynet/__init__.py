@@ -17,6 +17,7 @@ from tinynet import (
     models,
     optimizers,
     plotting,
+    saving,
     utils,
 )
 from tinynet.layers import Input, Layer
@@ -40,5 +41,6 @@ __all__ = [
     "models",
     "optimizers",
     "plotting",
+    "saving",
     "utils",
 ]

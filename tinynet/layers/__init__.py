@@ -44,7 +44,6 @@ CLASSES: dict[str, type[Layer]] = {
 }
 
 __all__ = [
-    "CLASSES",
     "Activation",
     "AveragePooling2D",
     "BatchNormalization",

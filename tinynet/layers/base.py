@@ -162,6 +162,7 @@ class Layer(Configurable):
         self, name: str, shape: Shape, initializer: Any, rng: np.random.Generator
     ) -> None:
         """Make a trainable array."""
+        self._grads = None  # which may have been asked for already
         self.params[name] = self._new_array(shape, initializer, rng)
 
     def add_state(
@@ -307,11 +308,18 @@ class Layer(Configurable):
         defaults = inspect.signature(type(self)).parameters
         shown = [
             f"{key}={value!r}"
-            for key, value in self.get_config().items()
+            for key, value in self._arguments().items()
             if not (key in defaults and defaults[key].default == value)
             and not (key == "trainable" and value is True)
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
+
+    def _arguments(self) -> dict[str, Any]:
+        """`get_config`, with objects in the place of what describes them."""
+        return {
+            key: initializers.get(value) if _is_initializer(key, value) else value
+            for key, value in self.get_config().items()
+        }
 
     def _misfit(self, got: Shape) -> str:
         """The message for an x of the wrong shape, with a hint where the cause can be guessed."""
@@ -403,6 +411,10 @@ def check_images(layer: Layer, input_shape: Shape) -> tuple[int, int, int]:
             f"{input_shape}{hint}"
         )
     return input_shape
+
+
+def _is_initializer(key: str, value: object) -> bool:
+    return key.endswith("_initializer") and isinstance(value, dict)
 
 
 def _constructor_arguments(layer: Layer) -> list[str]:

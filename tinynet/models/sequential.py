@@ -139,9 +139,16 @@ class Sequential(Model):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make a model like this one, its layers as plain data."""
-        head = [Input(self.input_shape)] if self.input_shape is not None else []
-        inner = [serialize(layer) for layer in (*head, *self.layers)]
+        inner = [serialize(layer) for layer in self._chain()]
         return {**super().get_config(), "dtype": self.dtype, "layers": inner}
+
+    def _arguments(self) -> dict[str, Any]:
+        return {**self.get_config(), "layers": self._chain()}
+
+    def _chain(self) -> list[Layer]:
+        """The layers, behind an Input where the shape is known."""
+        head = [Input(self.input_shape)] if self.input_shape is not None else []
+        return [*head, *self.layers]
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:

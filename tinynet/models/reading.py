@@ -36,7 +36,8 @@ _LAYERS = {**layers.CLASSES, **_MODELS}
 def load_model(filepath: str | os.PathLike[str], compile: bool = True) -> Sequential:
     """The model that ``model.save`` wrote, which predicts the same, bit for bit.
 
-    compile: whether to compile it as it was; training then goes on where it stopped.
+    compile: whether to compile it as it was; training then goes on where it stopped. Without, what
+        the optimizer remembers is not even read.
 
     Raises a `tinynet.saving.ModelFileError`, a ValueError, that says what is wrong with the file,
     OSError where it cannot be read, ValueError for a path that does not end in ``.tinynet``.

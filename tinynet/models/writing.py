@@ -47,7 +47,7 @@ def save_model(
 
     Raises TypeError for what is no model, and what `Model.save` raises.
     """
-    if not isinstance(model, Layer) or not hasattr(model, "layers"):
+    if not hasattr(model, "learn_shape"):
         raise TypeError(f"save_model takes a model, got {received(model)}")
     check_target(filepath, overwrite)
     require_weights(model, "save")

@@ -6,8 +6,8 @@ The same changes are made to one small model in three formats: a tinynet model f
 and NumPy's ``np.savez``. A changed file should be refused, by an error that is meant for that.
 Counted is how it ended:
 
-- refused: the format's own error. For np.load, which has none, ValueError, OSError (in which
-  EOFError is not), EOFError and zipfile.BadZipFile count.
+- refused: by the format's own error; by ValueError, OSError, EOFError or zipfile.BadZipFile where
+  np.load reads, which has none
 - loaded equal: as if nothing had happened, with the same content
 - silently wrong: with another content, and not a word
 - other exception: one that no caller would expect

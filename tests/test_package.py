@@ -35,7 +35,8 @@ OWN_NAMES = {
     "callbacks": "GradientHistory",
     "metrics": "classification_report confusion_matrix",
     "gradcheck": "check_layer check_model",
-    "saving": "ModelFileError describe",
+    "saving": "CorruptError MalformedError MisfitError ModelFile ModelFileError NewerVersionError "
+    "NotAModelFileError TensorInfo TruncatedError UnknownLayerError describe write",
     "plotting": "activation_histograms class_counts classification_report confusion_matrix "
     "feature_maps gradient_flow gradient_history image_grid kernels learning_curves mistakes model "
     "occlusion plot_model predictions saliency",

@@ -543,8 +543,11 @@ def test_several_threads_load_at_once(path):
 def test_the_functions_of_models(path):
     assert models.load_model is load_model
     model = mlp()
-    models.save_model(model, path)
+    models.save_model(model, filepath=path, overwrite=False)
     assert_same(model, models.load_model(str(path)))
+    for wrong in (layers.Dense(3), None, "model"):
+        with pytest.raises(TypeError, match="save_model takes a model, got"):
+            models.save_model(wrong, path)
     with pytest.raises(TypeError, match=r"load_model\(\) has no argument 'custom_object'"):
         load_model(path, custom_object={})
     with pytest.raises(TypeError, match="compile must be True or False"):

@@ -170,7 +170,7 @@ class Layer(Configurable):
         self, name: str, shape: Shape, initializer: Any, rng: np.random.Generator
     ) -> None:
         """Make a trainable array."""
-        self._grads = None
+        self._grads = None  # which may have been asked for already
         self.params[name] = self._new_array(shape, initializer, rng)
 
     def add_state(

@@ -163,7 +163,7 @@ class Model(Layer):
         tinynet's own, since a file holds no code; ValueError where it has no weights yet, or for
         another ending; OSError where the file cannot be written.
         """
-        writing.save_model(self, filepath, overwrite, include_optimizer)
+        writing.save_model(self, filepath, overwrite, include_optimizer=include_optimizer)
 
     @check_keywords
     def save_weights(self, filepath: str | PathLike[str], overwrite: bool = True) -> None:

@@ -17,7 +17,7 @@ from tinynet.configs import deserialize
 from tinynet.errors import check_bool, check_int, check_keywords, received, shortened
 from tinynet.layers.base import Layer, shapes_only
 from tinynet.models.sequential import Sequential
-from tinynet.models.writing import MAX_LAYERS, save_model, walk, weights_of
+from tinynet.models.writing import MAX_LAYERS, walk, weights_of
 from tinynet.saving import (
     MalformedError,
     MisfitError,
@@ -25,8 +25,6 @@ from tinynet.saving import (
     UnknownLayerError,
     strict_json,
 )
-
-__all__ = ["clone_model", "load_model", "model_from_json", "save_model"]
 
 _MODELS = {"Sequential": Sequential}
 _LAYERS = {**layers.CLASSES, **_MODELS}
@@ -36,7 +34,8 @@ _LAYERS = {**layers.CLASSES, **_MODELS}
 def load_model(filepath: str | os.PathLike[str], compile: bool = True) -> Sequential:
     """The model that ``model.save`` wrote, which predicts the same, bit for bit.
 
-    compile: whether to compile it as it was; training then goes on where it stopped.
+    compile: whether to compile it as it was; training then goes on where it stopped. Without, what
+        the optimizer remembers is not even read.
 
     Raises a `tinynet.saving.ModelFileError`, a ValueError, that says what is wrong with the file,
     OSError where it cannot be read, ValueError for a path that does not end in ``.tinynet``.
@@ -207,6 +206,7 @@ def model_from_json(json_string: str) -> Sequential:
     return deserialize("model", strict_json.loads(json_string.encode()), _MODELS)
 
 
+@check_keywords
 def clone_model(model: Sequential, clone_function: Any = None) -> Sequential:
     """A new model of the same layers, with new weights and not compiled.
 

@@ -139,9 +139,13 @@ class Sequential(Model):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make a model like this one, its layers as plain data."""
-        head = [Input(self.input_shape)] if self.input_shape is not None else []
-        inner = [serialize(layer) for layer in (*head, *self.layers)]
+        inner = [serialize(layer) for layer in self._chain()]
         return {**super().get_config(), "dtype": self.dtype, "layers": inner}
+
+    def _chain(self) -> list[Layer]:
+        """The layers, behind an Input where the shape is known."""
+        head = [Input(self.input_shape)] if self.input_shape is not None else []
+        return [*head, *self.layers]
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -159,8 +163,7 @@ class Sequential(Model):
     def _arguments(self) -> dict[str, Any]:
         arguments = super()._arguments()
         if "layers" in arguments:
-            head = [] if self.input_shape is None else [Input(self.input_shape)]
-            arguments["layers"] = [*head, *self.layers] or None
+            arguments["layers"] = self._chain() or None
         return arguments
 
     def multiply_adds(self, input_shape: Shape) -> int | None:

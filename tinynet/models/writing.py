@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from tinynet import configs, initializers, metrics, random, saving
-from tinynet.errors import check_bool, received
+from tinynet.errors import check_bool, check_keywords, received
 from tinynet.layers.base import Array, Layer, Shape
 
 MAX_LAYERS = 1_000
@@ -39,11 +39,17 @@ Describe = Callable[[Any], Any]
 # --- writing -------------------------------------------------------------------------------------
 
 
+@check_keywords
 def save_model(
-    model: Any, path: PathLike, overwrite: bool = True, include_optimizer: bool = True
+    model: Any, filepath: PathLike, overwrite: bool = True, *, include_optimizer: bool = True
 ) -> None:
-    """Write a model: see `Model.save`."""
-    check_target(path, overwrite)
+    """``model.save(filepath)``: see `Model.save`.
+
+    Raises TypeError for what is no model, and what `Model.save` raises.
+    """
+    if not hasattr(model, "learn_shape"):
+        raise TypeError(f"save_model takes a model, got {received(model)}")
+    check_target(filepath, overwrite)
     require_weights(model, "save")
     compiled = check_bool("include_optimizer", include_optimizer) and model.compiled
     header = {
@@ -53,7 +59,7 @@ def save_model(
         "compiled": plain(describe_compiled(model), "the model") if compiled else None,
     }
     slots = slots_of(model) if compiled else {}
-    saving.write(path, header, {**weights_of(model), **slots})
+    saving.write(filepath, header, {**weights_of(model), **slots})
 
 
 def save_weights(model: Any, path: PathLike, overwrite: bool = True) -> None:

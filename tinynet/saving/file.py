@@ -92,6 +92,8 @@ def write(
             digests.append(hashers.digest(entry.bytes))
             file.seek(entry.offset)
             _write_hashed(file, arrays[entry.name], digests[-1])
+        if hashers.are_threads:
+            os.fsync(file.fileno())  # while they compute the last checksums
         pairs = zip(table, digests, strict=True)
         table = [entry._replace(sha256=digest.hexdigest()) for entry, digest in pairs]
         file.seek(0)

@@ -44,6 +44,11 @@ class Hashers:
         self._threads = [ThreadPoolExecutor(1) for _ in range(count)]
         self._bytes = [0] * count
 
+    @property
+    def are_threads(self) -> bool:
+        """Whether other threads do the work, so that this one can do something else."""
+        return bool(self._threads)
+
     def digest(self, size: int) -> Digest:
         """A new digest, for a tensor of so many bytes."""
         if not self._threads:

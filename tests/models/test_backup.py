@@ -199,6 +199,38 @@ def test_other_ways_through_the_data(sample, tmp_path, fit):
     assert train(sample, tmp_path / "crashed", save_freq=1, fit=fit) == whole
 
 
+class StopWithin(Callback):
+    """Stops the training after a batch in the middle of the second epoch."""
+
+    epoch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == (1, 2):
+            self.model.stop_training = True
+
+
+def test_a_training_that_stops_within_an_epoch_has_that_epoch_after_a_crash_too(sample, tmp_path):
+    x, y = images(sample)
+
+    def run(folder, crash):
+        callbacks = [BackupAndRestore(folder, save_freq=1), StopWithin(), crash]
+        model = make_model()
+        model.compile("adam", "sparse_categorical_crossentropy")
+        history = model.fit(
+            x, y, 16, epochs=3, validation_split=0.1, verbose=0, callbacks=callbacks
+        )
+        return history.history, [w.tobytes() for w in model.weights], model.optimizer.iterations
+
+    whole = run(tmp_path / "whole", Crash())
+    with pytest.raises(RuntimeError, match="crash"):
+        run(tmp_path / "crashed", Crash("on_test_begin", 1))
+    assert run(tmp_path / "crashed", Crash()) == whole
+    assert (len(whole[0]["val_loss"]), whole[2]) == (2, STEPS + 3)
+
+
 def test_a_finished_training_deletes_its_backup(sample, tmp_path):
     train(sample, tmp_path)
     assert not (tmp_path / "backup").exists()

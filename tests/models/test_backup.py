@@ -384,6 +384,15 @@ def test_a_wrong_save_freq(tmp_path, save_freq):
             make(tmp_path / "m.tinynet", save_freq=save_freq)
 
 
+@pytest.mark.parametrize("folder", ["~/backup", Path("~/backup"), "", "a\0b", b"backup", None, 3])
+def test_a_wrong_backup_dir(tmp_path, monkeypatch, folder):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((TypeError, ValueError), match="path must|not expanded"):
+        BackupAndRestore(folder)
+    BackupAndRestore(tmp_path / "~")
+    assert not list(tmp_path.iterdir())
+
+
 # --- states in files -----------------------------------------------------------------------------
 
 

@@ -15,18 +15,38 @@ EXTENSION = ".tinynet"
 def check_path(path: object) -> Path:
     """``path`` as a Path that ends in ``.tinynet``.
 
-    Raises TypeError for what is neither str nor os.PathLike of str, ValueError for another ending
-    and for a path that begins with ~, which would be a folder of that name.
+    Raises TypeError and ValueError as `check_folder`, ValueError for another ending.
     """
-    if not isinstance(path, str | os.PathLike) or not isinstance(name := os.fspath(path), str):
-        raise TypeError(f"path must be a str or an os.PathLike, got {path!r}")
-    if "\0" in name:
-        raise ValueError(f"path must not hold a null character, got {name!r}")
+    name = _text_of(path)
     if Path(name).suffix != EXTENSION:
         raise ValueError(
             f"tinynet reads and writes files of its own format, so the path must end in "
             f"{EXTENSION!r}, got {name!r}"
         )
+    return _without_tilde(name)
+
+
+def check_folder(path: object) -> Path:
+    """``path`` as a Path.
+
+    Raises TypeError for what is neither str nor os.PathLike of str, ValueError for a path that is
+    empty, has a null character, or begins with ~, which would be a folder of that name.
+    """
+    name = _text_of(path)
+    if not name:
+        raise ValueError("path must name a folder, got ''; '.' is the present one")
+    return _without_tilde(name)
+
+
+def _text_of(path: object) -> str:
+    if not isinstance(path, str | os.PathLike) or not isinstance(name := os.fspath(path), str):
+        raise TypeError(f"path must be a str or an os.PathLike, got {path!r}")
+    if "\0" in name:
+        raise ValueError(f"path must not hold a null character, got {name!r}")
+    return name
+
+
+def _without_tilde(name: str) -> Path:
     if name.startswith("~"):
         raise ValueError(
             f"{name!r} begins with '~', which is not expanded here; pass "

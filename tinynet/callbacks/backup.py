@@ -25,9 +25,14 @@ class BackupAndRestore(Callback):
     the same script then trains no further.
 
     A backup is one file, ``training.tinynet``, and stays until the next one is whole. It remembers
-    what it was made by, the model, the batches, the callbacks and the data (shape, dtype and a
-    digest of samples), and a training that differs is refused. A training that is ended by Ctrl-C
-    or by an error keeps its backup.
+    what it was made by: model, optimizer, loss, metrics, batches, the classes of the callbacks, and
+    the data (shape, dtype and a digest of samples). A training that differs in one of these is
+    refused. The number of epochs and the arguments of callbacks may change; the learning rate goes
+    on from the backup, whatever `compile` was given.
+
+    A training that is ended by Ctrl-C or by an error keeps its backup. After Ctrl-C `fit` returns
+    and the script goes on: one with another `fit` behind it should end there, since a backup that
+    the second then makes does not know that the first was not finished.
 
     This callback is called after all others. One of your own that remembers anything defines
     `Callback.get_state` and `Callback.set_state`.

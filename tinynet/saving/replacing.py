@@ -77,7 +77,7 @@ def replacing(path: Path) -> Iterator[FileIO]:
         raise OSError(errno.EINVAL, f"cannot be replaced: it is {what}", str(path))
     temporary = target.parent / f".tinynet-{secrets.token_hex(8)}.tmp"
     try:
-        with open(temporary, "xb", buffering=0) as file:
+        with _create(temporary, path) as file:
             yield file
             if mode is not None:
                 os.chmod(temporary, stat.S_IMODE(mode))
@@ -87,6 +87,14 @@ def replacing(path: Path) -> Iterator[FileIO]:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(target.parent)
+
+
+def _create(temporary: Path, path: Path) -> FileIO:
+    try:
+        return open(temporary, "xb", buffering=0)
+    except OSError as error:  # the name that was asked for says more
+        error.filename = str(path)
+        raise
 
 
 def write_all(file: FileIO, data: memoryview) -> None:

@@ -447,8 +447,9 @@ def serialize(identifier: object) -> Any:
     if name in _CLASSES and globals().get(name) is identifier:
         return name
     raise TypeError(
-        f"the metric {received(identifier)} is a function of your own, which cannot be described "
-        "by data; write it as a subclass of Metric"
+        f"a model file holds no code, so it cannot hold {received(identifier)}: the metric is a "
+        "function of your own. save(include_optimizer=False) does without optimizer, loss and "
+        "metrics"
     )
 
 

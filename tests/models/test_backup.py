@@ -199,6 +199,38 @@ def test_other_ways_through_the_data(sample, tmp_path, fit):
     assert train(sample, tmp_path / "crashed", save_freq=1, fit=fit) == whole
 
 
+class StopWithin(Callback):
+    """Stops the training after a batch in the middle of the second epoch."""
+
+    epoch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == (1, 2):
+            self.model.stop_training = True
+
+
+def test_a_training_that_stops_within_an_epoch_has_that_epoch_after_a_crash_too(sample, tmp_path):
+    x, y = images(sample)
+
+    def run(folder, crash):
+        callbacks = [BackupAndRestore(folder, save_freq=1), StopWithin(), crash]
+        model = make_model()
+        model.compile("adam", "sparse_categorical_crossentropy")
+        history = model.fit(
+            x, y, 16, epochs=3, validation_split=0.1, verbose=0, callbacks=callbacks
+        )
+        return history.history, [w.tobytes() for w in model.weights], model.optimizer.iterations
+
+    whole = run(tmp_path / "whole", Crash())
+    with pytest.raises(RuntimeError, match="crash"):
+        run(tmp_path / "crashed", Crash("on_test_begin", 1))
+    assert run(tmp_path / "crashed", Crash()) == whole
+    assert (len(whole[0]["val_loss"]), whole[2]) == (2, STEPS + 3)
+
+
 def test_a_finished_training_deletes_its_backup(sample, tmp_path):
     train(sample, tmp_path)
     assert not (tmp_path / "backup").exists()
@@ -239,19 +271,19 @@ def simple(x, y, folder, *others, model=None, loss="sparse_categorical_crossentr
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda x, y, kw: kw.update(x=x + 1), "the data, x differs"),
-        (lambda x, y, kw: kw.update(x=x[:-1], y=y[:-1]), "the data, x differs"),
-        (lambda x, y, kw: kw.update(y=(y + 1) % 10), "the data, y differs"),
+        (lambda x, y, kw: kw.update(x=x + 1), "in the data, x, "),
+        (lambda x, y, kw: kw.update(x=x[:-1], y=y[:-1]), "in the data, x, "),
+        (lambda x, y, kw: kw.update(y=(y + 1) % 10), "in the data, y, digest: "),
         (lambda x, y, kw: kw.update(validation_split=0.2), "the data"),
         (lambda x, y, kw: kw.update(sample_weight=np.ones(len(x))), "the data, sample_weight"),
-        (lambda x, y, kw: kw.update(batch_size=7), "the batches"),
-        (lambda x, y, kw: kw.update(shuffle=False), "the batches"),
+        (lambda x, y, kw: kw.update(batch_size=7), "batch_size: there it is 32, here 7"),
+        (lambda x, y, kw: kw.update(shuffle=False), "the batches, shuffle"),
         (lambda x, y, kw: kw.update(others=[LambdaCallback()]), "the callbacks"),
         (
             lambda x, y, kw: kw.update(
                 model=Sequential([layers.Input((7, 7, 1)), layers.Flatten(), layers.Dense(11)])
             ),
-            "the model differs",
+            "the model, config, layers, 2, config, units: there it is 10, here 11",
         ),
     ],
 )
@@ -350,6 +382,15 @@ def test_a_wrong_save_freq(tmp_path, save_freq):
     ):
         with pytest.raises((TypeError, ValueError), match="save_freq"):
             make(tmp_path / "m.tinynet", save_freq=save_freq)
+
+
+@pytest.mark.parametrize("folder", ["~/backup", Path("~/backup"), "", "a\0b", b"backup", None, 3])
+def test_a_wrong_backup_dir(tmp_path, monkeypatch, folder):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((TypeError, ValueError), match=r"path must|not expanded"):
+        BackupAndRestore(folder)
+    BackupAndRestore(tmp_path / "~")
+    assert not list(tmp_path.iterdir())
 
 
 # --- states in files -----------------------------------------------------------------------------

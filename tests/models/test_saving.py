@@ -629,7 +629,8 @@ OWN_COMPILED = {
 def test_what_is_somebodys_own_is_refused_before_anything_is_written(path, what):
     path.write_bytes(b"what was there before")
     model = {**OWN, **OWN_COMPILED}[what]()
-    with pytest.raises(TypeError, match=r"holds no code|of your own, which cannot be described"):
+    said = r".* save\(include_optimizer=False\) does without" if what in OWN_COMPILED else ""
+    with pytest.raises(TypeError, match=f"holds no code{said}"):
         model.save(path)
     if what in OWN:
         with pytest.raises(TypeError, match="holds no code"):
@@ -660,6 +661,8 @@ def test_a_model_without_a_shape_has_nothing_to_save(path):
     for save in (model.save, model.save_weights, model.load_weights):
         with pytest.raises(ValueError, match=r"does not know its input's shape .* Input\(shape\)"):
             save(path)
+    with pytest.raises(ValueError, match=r"load_weights\(\) needs; begin .* build\(shape\)$"):
+        model.load_weights(path)
     with pytest.raises(ValueError, match="does not know its input's shape"):
         Sequential().save(path)
     assert os.listdir(path.parent) == []

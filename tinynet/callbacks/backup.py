@@ -2,11 +2,11 @@
 
 import contextlib
 from os import PathLike, fspath
-from pathlib import Path
 
 from tinynet.callbacks.base import Callback, Logs
 from tinynet.callbacks.checkpoint import check_save_freq
 from tinynet.errors import check_bool, check_keywords
+from tinynet.saving import check_folder
 
 FILE_NAME = "training.tinynet"
 
@@ -18,15 +18,21 @@ class BackupAndRestore(Callback):
     and ends with the same bits as if it had never been killed: weights, optimizer, order of the
     samples, dropout, history, and the state of the other callbacks.
 
-    backup_dir: a folder of its own for each call of fit; it is made where it does not exist.
+    backup_dir: a folder of its own for each call of fit; it is made where it does not exist. A path
+    that begins with ~ is refused.
     save_freq: "epoch", or a number of batches, counted within each epoch.
     delete_checkpoint: delete the backup when the training has come to its end. False keeps it, and
     the same script then trains no further.
 
     A backup is one file, ``training.tinynet``, and stays until the next one is whole. It remembers
-    what it was made by, the model, the batches, the callbacks and the data (shape, dtype and a
-    digest of samples), and a training that differs is refused. A training that is ended by Ctrl-C
-    or by an error keeps its backup.
+    what it was made by: model, optimizer, loss, metrics, batches, the classes of the callbacks, and
+    the data (shape, dtype and a digest of samples). A training that differs in one of these is
+    refused. The number of epochs and the arguments of callbacks may change; the learning rate goes
+    on from the backup, whatever `compile` was given.
+
+    A training that is ended by Ctrl-C or by an error keeps its backup. After Ctrl-C `fit` returns
+    and the script goes on: one with another `fit` behind it should end there, since a backup that
+    the second then makes does not know that the first was not finished.
 
     This callback is called after all others. One of your own that remembers anything defines
     `Callback.get_state` and `Callback.set_state`.
@@ -45,11 +51,12 @@ class BackupAndRestore(Callback):
         save_freq: int | str = "epoch",
         delete_checkpoint: bool = True,
     ) -> None:
+        folder = check_folder(backup_dir)
         self.backup_dir = fspath(backup_dir)
         self.save_freq = save_freq
         self.delete_checkpoint = check_bool("delete_checkpoint", delete_checkpoint)
         self._every = check_save_freq(save_freq)
-        self._path = Path(backup_dir).absolute() / FILE_NAME
+        self._path = folder.absolute() / FILE_NAME
         self.wants_batches = self._every is not None
 
     def on_train_begin(self, logs: Logs | None = None) -> None:

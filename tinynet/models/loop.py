@@ -184,22 +184,42 @@ class TrainingLoop:
             "the optimizer": _named(optimizer),
             "the loss": _named(configs.serialize(model.loss)),
             "the metrics": [_named(metric) for metric in model.metrics_given],
-            "the batches": [self.batches.batch_size, self._steps, self.batches.order is not None],
+            "the batches": {
+                "batch_size": self.batches.batch_size,
+                "steps": self._steps,
+                "shuffle": self.batches.order is not None,
+            },
             "the callbacks": [type(callback).__name__ for callback in self._callbacks],
             **{f"the data, {name}": _data_identity(array) for name, array in self._data.items()},
         }
 
     def _check_identity(self, path: PathLike, there: Any) -> None:
-        here = self._identity
         if not isinstance(there, dict):
             raise saving.MalformedError(f"{str(path)!r} does not say what it was made by")
-        for what in [*here, *there]:
-            if here.get(what) != there.get(what):
-                raise ValueError(
-                    f"{str(path)!r} is the backup of another training: {what} differs. There it is "
-                    f"{_short(there.get(what))}, here {_short(here.get(what))}. Go on with what it "
-                    "was made by, or delete it to begin anew"
-                )
+        difference = _difference("", there, self._identity)
+        if difference:
+            where, that, this = difference
+            raise ValueError(
+                f"{str(path)!r} is the backup of another training, which differs in {where}: there "
+                f"it is {_short(that)}, here {_short(this)}. Go on with what it was made by, or "
+                "delete it to begin anew"
+            )
+
+
+def _difference(where: str, there: Any, here: Any) -> tuple[str, Any, Any] | None:
+    """The first place where two descriptions differ, and what stands there in each."""
+    if there == here:
+        return None
+    pairs: list[tuple[Any, Any, Any]] = []
+    if isinstance(there, dict) and isinstance(here, dict):
+        pairs = [(key, there.get(key), here.get(key)) for key in [*here, *there]]
+    elif isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
+        pairs = [(i, *items) for i, items in enumerate(zip(there, here, strict=True))]
+    for key, that, this in pairs:
+        found = _difference(f"{where}, {key}" if where else str(key), that, this)
+        if found:
+            return found
+    return where, there, here
 
 
 def _named(value: Any) -> Any:

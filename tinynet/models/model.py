@@ -340,7 +340,8 @@ class Model(Layer):
         with catch_interrupt() as interrupt, self._within(loop):
             listeners.on_train_begin()
             try:
-                while loop.epoch < epochs and not self.stop_training:
+                # An epoch that was begun, and stopped, before a crash is brought to its end too.
+                while loop.epoch < epochs and (loop.step or not self.stop_training):
                     epoch = loop.epoch
                     if not loop.step:  # and not in the middle of an epoch, after a crash
                         loop.running.reset()
@@ -421,6 +422,8 @@ class Model(Layer):
         params = self.trainable_params
         hooks = listeners.wants_train_batches
         for step in range(loop.step, steps):
+            if step and (self.stop_training or interrupt.requested):
+                break
             if hooks:
                 listeners.on_train_batch_begin(step)
             batch = next(loop.batches)
@@ -432,8 +435,6 @@ class Model(Layer):
             loop.step = step + 1
             if hooks:
                 listeners.on_train_batch_end(step, running.logs())
-            if self.stop_training or interrupt.requested:
-                break
         return running.logs()
 
     def _train_step(

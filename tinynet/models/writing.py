@@ -50,7 +50,7 @@ def save_model(
     if not hasattr(model, "learn_shape"):
         raise TypeError(f"save_model takes a model, got {received(model)}")
     check_target(filepath, overwrite)
-    require_weights(model, "save")
+    require_weights(model, "save", "; to_json() keeps the architecture alone")
     compiled = check_bool("include_optimizer", include_optimizer) and model.compiled
     header = {
         "kind": "model",
@@ -76,15 +76,14 @@ def check_target(path: PathLike, overwrite: bool) -> None:
         raise FileExistsError(f"{str(path)!r} exists already; pass overwrite=True to replace it")
 
 
-def require_weights(model: Any, caller: str) -> None:
+def require_weights(model: Any, caller: str, advice: str = "") -> None:
     """Raises ValueError for a model that has no weights yet, or two layers of one name."""
     _check_names(model)
     model.learn_shape()
     if not model.built:
         raise ValueError(
-            f"{model.label} does not know its input's shape and has no weights yet, so {caller}() "
-            "has nothing to keep; begin it with Input(shape), or call fit() first; "
-            "to_json() keeps the architecture alone"
+            f"{model.label} does not know its input's shape and has no weights yet, which "
+            f"{caller}() needs; begin it with Input(shape), or call build(shape){advice}"
         )
 
 

@@ -120,7 +120,7 @@ from tinynet.saving.errors import (
     UnknownLayerError,
 )
 from tinynet.saving.file import ModelFile, TensorInfo, write
-from tinynet.saving.replacing import check_path
+from tinynet.saving.replacing import check_folder, check_path
 
 __all__ = [
     "CorruptError",
@@ -133,6 +133,7 @@ __all__ = [
     "TensorInfo",
     "TruncatedError",
     "UnknownLayerError",
+    "check_folder",
     "check_path",
     "describe",
     "write",

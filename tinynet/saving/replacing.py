@@ -15,18 +15,38 @@ EXTENSION = ".tinynet"
 def check_path(path: object) -> Path:
     """``path`` as a Path that ends in ``.tinynet``.
 
-    Raises TypeError for what is neither str nor os.PathLike of str, ValueError for another ending
-    and for a path that begins with ~, which would be a folder of that name.
+    Raises TypeError and ValueError as `check_folder`, ValueError for another ending.
     """
-    if not isinstance(path, str | os.PathLike) or not isinstance(name := os.fspath(path), str):
-        raise TypeError(f"path must be a str or an os.PathLike, got {path!r}")
-    if "\0" in name:
-        raise ValueError(f"path must not hold a null character, got {name!r}")
+    name = _text_of(path)
     if Path(name).suffix != EXTENSION:
         raise ValueError(
             f"tinynet reads and writes files of its own format, so the path must end in "
             f"{EXTENSION!r}, got {name!r}"
         )
+    return _without_tilde(name)
+
+
+def check_folder(path: object) -> Path:
+    """``path`` as a Path.
+
+    Raises TypeError for what is neither str nor os.PathLike of str, ValueError for a path that is
+    empty, has a null character, or begins with ~, which would be a folder of that name.
+    """
+    name = _text_of(path)
+    if not name:
+        raise ValueError("path must name a folder, got ''; '.' is the present one")
+    return _without_tilde(name)
+
+
+def _text_of(path: object) -> str:
+    if not isinstance(path, str | os.PathLike) or not isinstance(name := os.fspath(path), str):
+        raise TypeError(f"path must be a str or an os.PathLike, got {path!r}")
+    if "\0" in name:
+        raise ValueError(f"path must not hold a null character, got {name!r}")
+    return name
+
+
+def _without_tilde(name: str) -> Path:
     if name.startswith("~"):
         raise ValueError(
             f"{name!r} begins with '~', which is not expanded here; pass "
@@ -57,7 +77,7 @@ def replacing(path: Path) -> Iterator[FileIO]:
         raise OSError(errno.EINVAL, f"cannot be replaced: it is {what}", str(path))
     temporary = target.parent / f".tinynet-{secrets.token_hex(8)}.tmp"
     try:
-        with open(temporary, "xb", buffering=0) as file:
+        with _create(temporary, path) as file:
             yield file
             if mode is not None:
                 os.chmod(temporary, stat.S_IMODE(mode))
@@ -67,6 +87,14 @@ def replacing(path: Path) -> Iterator[FileIO]:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(target.parent)
+
+
+def _create(temporary: Path, path: Path) -> FileIO:
+    try:
+        return open(temporary, "xb", buffering=0)
+    except OSError as error:  # the name that was asked for says more
+        error.filename = str(path)
+        raise
 
 
 def write_all(file: FileIO, data: memoryview) -> None:

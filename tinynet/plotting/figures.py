@@ -110,7 +110,7 @@ def bare(ax: Axes) -> None:
 def plain(ax: Axes) -> None:
     """The frame of all charts: a line at the left and below, small figures, a faint grid."""
     ax.spines[["top", "right"]].set_visible(False)
-    ax.tick_params(labelsize=SMALL)
+    ax.tick_params(which="both", labelsize=SMALL)
     ax.xaxis.label.set_fontsize(MEDIUM)
     ax.yaxis.label.set_fontsize(MEDIUM)
     ax.grid(alpha=0.3)

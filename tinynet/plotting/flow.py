@@ -132,6 +132,8 @@ def gradient_flow(
         ax.set_ylim(len(names) - 0.5, -0.5)  # the first layer at the top
         plain(ax)
         ax.tick_params(axis="y", length=0)
+        if ax.get_xscale() == "log":
+            _number_decades(ax)
         ax.set_xlabel(fit(ax.get_xlabel(), page.width, MEDIUM, 2))
     return page.finish(to_file)
 
@@ -278,6 +280,16 @@ def _boxes(
                 transform=ax.transAxes)  # fmt: skip
         ax.set_xticks([])
     ax.set_title(f"{title}\n(some NaN or infinite)" if lost else title, fontsize=LARGE)
+
+
+def _number_decades(ax: Axes) -> None:
+    """Numbers at powers of ten alone, of which there are two at least: more would not have room."""
+    from matplotlib.ticker import NullFormatter
+
+    low, high = np.log10(ax.get_xlim())
+    if np.floor(high) - np.ceil(low) < 1:
+        ax.set_xlim(10 ** np.floor(low), 10 ** np.ceil(high))
+    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _ratios(ax: Axes, ratios: Sequence[float]) -> None:

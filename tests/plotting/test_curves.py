@@ -196,6 +196,7 @@ class TestNaN:
     def test_in_the_validation_alone(self):
         (ax,) = learning_curves({"loss": [2, 1], "val_loss": [NAN, NAN]}).axes
         assert stars(ax) == []
+        assert note(ax) == "no finite validation"
         assert ax.get_ylim()[1] >= 2
 
 
@@ -220,6 +221,16 @@ class TestSeveralRuns:
         colours = {line.get_label(): line.get_color() for line in loss.get_lines()}
         assert colours["adam, training"] == colours["adam, validation"] != colours["sgd, training"]
         assert complaints(figure) == []
+
+    @pytest.mark.parametrize("count", [2, 6])
+    def test_the_legend_is_not_over_the_curves(self, count):
+        run = {name: np.linspace(0, 1, 5) for name in ("loss", "val_loss", "a", "b", "c", "d")}
+        figure = learning_curves({f"run {i}": run for i in range(count)})
+        assert complaints(figure) == []
+        for ax in figure.axes:
+            panel = ax.get_window_extent()
+            assert ax.get_legend().get_window_extent().y1 < panel.y0
+            assert panel.height > 2 * figure.dpi
 
     def test_labels_are_no_formulas_and_may_be_long(self):
         labels = ["$x$ and $y$", "a very long label of a training " * 3]

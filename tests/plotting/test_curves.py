@@ -122,6 +122,12 @@ class TestLearningCurves:
         with pytest.raises(ValueError, match="no epochs to draw; fit the model first"):
             learning_curves(empty)
 
+    def test_lists_of_different_lengths_belong_to_unknown_epochs(self):
+        curves = {"loss": [6, 5, 4, 3], "val_loss": [5, 1]}
+        with pytest.raises(ValueError, match="4 values for 'loss' and 2 for 'val_loss'.*what fit"):
+            learning_curves(curves)
+        learning_curves(history(4, every=2, **curves))
+
     def test_the_history_stays_as_it_is(self):
         one = history(2, loss=[2.0, 1.0], accuracy=[0.1, 0.2])
         learning_curves(one)

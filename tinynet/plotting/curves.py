@@ -43,7 +43,7 @@ def learning_curves(history: Any, to_file: Path | None = None, *, axes: Any = No
     the training. NaN and infinity leave a gap, and are never best.
 
     Returns the Figure, or the axes that were given. Raises TypeError for what is no history,
-    ValueError for one without epochs.
+    ValueError for one without epochs, and for a dict whose lists differ in length.
     """
     runs = read_runs(history)
     names = measures(list(runs.values()))

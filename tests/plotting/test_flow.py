@@ -3,6 +3,7 @@ import copy
 import numpy as np
 import pytest
 from legible import complaints
+from matplotlib.figure import Figure
 
 from tinynet import Input, Sequential, layers, random
 from tinynet.callbacks import GradientHistory
@@ -196,6 +197,15 @@ class TestGradientFlow:
         model = Sequential([Input((28, 28, 1)), layers.Flatten(), *parts, layers.Dense(10)])
         model.compile("sgd", "mse")
         assert complaints(gradient_flow(model, batch[0] / 255, np.eye(10)[batch[1]])) == []
+
+    def test_axes_in_rows_have_the_names_once_in_each(self, mlp, photos):
+        figure = Figure(layout="constrained", figsize=(8, 6))
+        axes = figure.subplots(2, 2)
+        assert gradient_flow(mlp, photos[0][:64], photos[1][:64], axes=axes) is axes
+        shown = [[text.get_text() for text in ax.get_yticklabels()] for ax in axes.flat]
+        named = ["rescaling", "dense", "dense_1"]
+        assert shown == [named, [""] * 3, named, [""] * 3]
+        assert complaints(figure) == []
 
     def test_sizes_within_a_decade(self):
         model = Sequential([Input((4,)), layers.Dense(3)])

@@ -148,6 +148,16 @@ def fit(text: str, width: float, size: float, lines: int = 1) -> str:
     return "\n".join([*done, rest] if rest else done)
 
 
+def fit_end(text: str, width: float, size: float) -> str:
+    """``text`` in ``width`` inches, cut off at its beginning: paths are told apart by their ends."""
+    start = 0
+    shown = text
+    while text_width(shown, size) > width and start < len(text):
+        start += 1
+        shown = f"…{text[start:]}"
+    return shown
+
+
 def _letters(text: str, width: float, size: float) -> int:
     """How many of its letters go into ``width`` inches; at least one."""
     counts = range(1, len(text))

@@ -31,6 +31,7 @@ from tinynet.plotting.figures import (
     Page,
     Path,
     fit,
+    fit_end,
     panels,
     plain,
     text_width,
@@ -127,8 +128,9 @@ def gradient_flow(
     _ratios(updates, [flow.ratio for flow in shown.values()])
     _shares(dead, [flow.dead for flow in shown.values()])
     for i, ax in enumerate(page.axes):
-        labels = [fit(name, 2.2, SMALL) for name in names] if i == 0 or not page.own else []
-        ax.set_yticks(range(len(names)), labels or [""] * len(names), parse_math=False)
+        named = i == 0 or _begins_row(ax)
+        labels = [fit_end(name, wide, SMALL) if named else "" for name in names]
+        ax.set_yticks(range(len(names)), labels, parse_math=False)
         ax.set_ylim(len(names) - 0.5, -0.5)  # the first layer at the top
         plain(ax)
         ax.tick_params(axis="y", length=0)
@@ -170,7 +172,7 @@ def activation_histograms(
         notes = [f"{zeros:.0%} zeros, left out"] * bool(zeros) + [
             f"{lost:.0%} NaN or infinite"
         ] * bool(lost)
-        head = fit(name, page.width - 0.2, MEDIUM)
+        head = fit_end(name, page.width - 0.2, MEDIUM)
         ax.set_title(f"{head}\n{', '.join(notes) or 'no zeros'}", fontsize=MEDIUM, parse_math=False)
         ax.set_yticks([])
         plain(ax)
@@ -211,7 +213,7 @@ def gradient_history(record: Any, *, axes: Any = None, to_file: Path | None = No
                 lines.setdefault(name, line)
         _finish_history(ax, title, measure, steps, page.width)
     order = [name for name in names if name in lines]
-    _legend(page, [fit(name, 2.0, SMALL) for name in order], [lines[name] for name in order])
+    _legend(page, [fit_end(name, 2.0, SMALL) for name in order], [lines[name] for name in order])
     return page.finish(to_file)
 
 
@@ -280,6 +282,12 @@ def _boxes(
                 transform=ax.transAxes)  # fmt: skip
         ax.set_xticks([])
     ax.set_title(f"{title}\n(some NaN or infinite)" if lost else title, fontsize=LARGE)
+
+
+def _begins_row(ax: Axes) -> bool:
+    """Whether nothing stands at the left of a panel, as far as the figure's grid tells."""
+    place = ax.get_subplotspec()
+    return place is None or place.is_first_col()
 
 
 def _number_decades(ax: Axes) -> None:

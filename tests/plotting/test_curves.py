@@ -122,6 +122,12 @@ class TestLearningCurves:
         with pytest.raises(ValueError, match="no epochs to draw; fit the model first"):
             learning_curves(empty)
 
+    def test_lists_of_different_lengths_belong_to_unknown_epochs(self):
+        curves = {"loss": [6, 5, 4, 3], "val_loss": [5, 1]}
+        with pytest.raises(ValueError, match="4 values for 'loss' and 2 for 'val_loss'.*what fit"):
+            learning_curves(curves)
+        learning_curves(history(4, every=2, **curves))
+
     def test_the_history_stays_as_it_is(self):
         one = history(2, loss=[2.0, 1.0], accuracy=[0.1, 0.2])
         learning_curves(one)
@@ -196,6 +202,7 @@ class TestNaN:
     def test_in_the_validation_alone(self):
         (ax,) = learning_curves({"loss": [2, 1], "val_loss": [NAN, NAN]}).axes
         assert stars(ax) == []
+        assert note(ax) == "no finite validation"
         assert ax.get_ylim()[1] >= 2
 
 
@@ -220,6 +227,16 @@ class TestSeveralRuns:
         colours = {line.get_label(): line.get_color() for line in loss.get_lines()}
         assert colours["adam, training"] == colours["adam, validation"] != colours["sgd, training"]
         assert complaints(figure) == []
+
+    @pytest.mark.parametrize("count", [2, 6])
+    def test_the_legend_is_not_over_the_curves(self, count):
+        run = {name: np.linspace(0, 1, 5) for name in ("loss", "val_loss", "a", "b", "c", "d")}
+        figure = learning_curves({f"run {i}": run for i in range(count)})
+        assert complaints(figure) == []
+        for ax in figure.axes:
+            panel = ax.get_window_extent()
+            assert ax.get_legend().get_window_extent().y1 < panel.y0
+            assert panel.height > 2 * figure.dpi
 
     def test_labels_are_no_formulas_and_may_be_long(self):
         labels = ["$x$ and $y$", "a very long label of a training " * 3]

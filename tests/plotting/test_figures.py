@@ -1,7 +1,7 @@
 import pytest
 from matplotlib.figure import Figure
 
-from tinynet.plotting.figures import fit, new_figure, text_width
+from tinynet.plotting.figures import fit, fit_end, new_figure, text_width
 
 
 class TestFit:
@@ -30,6 +30,14 @@ class TestFit:
             text = figure.text(0, 0, "max_pooling2d (MaxPooling2D)", fontsize=10, weight=weight)
             pixels = text.get_window_extent().width
             assert text_width(text.get_text(), 10, weight) == pytest.approx(pixels / 100, rel=0.05)
+
+
+def test_paths_keep_their_ends():
+    assert fit_end("block/dense", 2.0, 8) == "block/dense"
+    width = text_width("…rather long name/dense_1", 8)
+    path = "a block with a rather long name/dense_1"
+    assert fit_end(path, width, 8) == "…rather long name/dense_1"
+    assert fit_end(path, 0.01, 8) == "…"
 
 
 def test_a_new_figure_finds_room_for_its_texts():

@@ -3,10 +3,12 @@ import copy
 import numpy as np
 import pytest
 from legible import complaints
+from matplotlib.figure import Figure
 
 from tinynet import Input, Sequential, layers, random
 from tinynet.callbacks import GradientHistory
 from tinynet.plotting import activation_histograms, gradient_flow, gradient_history
+from tinynet.plotting.figures import SMALL
 from tinynet.plotting.flow import PERCENTILES, layer_flows
 
 
@@ -196,6 +198,26 @@ class TestGradientFlow:
         model.compile("sgd", "mse")
         assert complaints(gradient_flow(model, batch[0] / 255, np.eye(10)[batch[1]])) == []
 
+    def test_axes_in_rows_have_the_names_once_in_each(self, mlp, photos):
+        figure = Figure(layout="constrained", figsize=(8, 6))
+        axes = figure.subplots(2, 2)
+        assert gradient_flow(mlp, photos[0][:64], photos[1][:64], axes=axes) is axes
+        shown = [[text.get_text() for text in ax.get_yticklabels()] for ax in axes.flat]
+        named = ["rescaling", "dense", "dense_1"]
+        assert shown == [named, [""] * 3, named, [""] * 3]
+        assert complaints(figure) == []
+
+    def test_sizes_within_a_decade(self):
+        model = Sequential([Input((4,)), layers.Dense(3)])
+        model.compile("sgd", "mse")
+        model.set_weights([np.linspace(0.3, 0.8, 12).reshape(4, 3), np.zeros(3)])
+        figure = gradient_flow(model, np.ones((5, 4)), np.zeros((5, 3)))
+        assert complaints(figure) == []
+        for ax in figure.axes[:3]:
+            low, high = ax.get_xlim()
+            powers = [tick for tick in ax.get_xticks() if low <= tick <= high]
+            assert len(powers) >= 2
+
     def test_one_sample(self, mlp, photos):
         assert complaints(gradient_flow(mlp, photos[0][:1], photos[1][:1])) == []
 
@@ -311,6 +333,17 @@ class TestGradientHistory:
         figure = gradient_history(recorded(epochs=1))
         assert all(line.get_marker() not in ("", "None") for line in figure.axes[0].get_lines())
         assert complaints(figure) == []
+
+    def test_all_numbers_have_one_size(self):
+        record = GradientHistory()
+        record.steps = [1, 2]
+        values = {"activation": [2.0, 6.0], "gradient": [0.2, 0.3], "update": [1.0, 2.0]}
+        record.history = {m: {"dense": values.get(m, [0.0, 0.0])} for m in record.history}
+        figure = gradient_history(record)
+        assert complaints(figure) == []
+        for ax in figure.axes:
+            labels = [*ax.get_yticklabels(), *ax.get_yticklabels(minor=True)]
+            assert {label.get_fontsize() for label in labels} == {SMALL}
 
     def test_many_steps_layers_and_long_names(self):
         parts = [layers.Dense(4, name=f"layer_{i}_of_a_name_that_goes_on") for i in range(20)]

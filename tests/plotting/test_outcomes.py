@@ -177,6 +177,15 @@ class TestProbabilities:
             "✗ no, 95%\n    true: yes",
         ]
 
+    def test_a_quantity_is_no_probability(self):
+        model, images = fixed([[0.25], [0.5]])
+        model.compile("sgd", "mse")
+        message = "one number for each sample, which is no probability: its loss is MeanSquaredError"
+        with pytest.raises(ValueError, match=message):
+            predictions(model, images)
+        model.compile("sgd", losses.BinaryCrossentropy(from_logits=True))
+        assert class_probabilities(model, images)[1, 1] == pytest.approx(1 / (1 + np.exp(-0.5)))
+
     def test_nan_can_be_drawn(self):
         model, images = fixed([[np.nan, 1.0], [np.nan, 1.0]])
         assert np.isnan(class_probabilities(model, images)[:, 0]).all()

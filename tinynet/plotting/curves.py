@@ -14,6 +14,7 @@ from tinynet.plotting.figures import (
     MEDIUM,
     SMALL,
     VERMILION,
+    Page,
     Path,
     fit,
     panels,
@@ -42,13 +43,15 @@ def learning_curves(history: Any, to_file: Path | None = None, *, axes: Any = No
     the training. NaN and infinity leave a gap, and are never best.
 
     Returns the Figure, or the axes that were given. Raises TypeError for what is no history,
-    ValueError for one without epochs.
+    ValueError for one without epochs, and for a dict whose lists differ in length.
     """
     runs = read_runs(history)
     names = measures(list(runs.values()))
     page = panels(axes, len(names), "measure", columns=3, width=4.8, height=3.6)
     for ax, name in zip(page.axes, names, strict=True):
         _panel(ax, name, runs, page.width)
+    if page.own and len(runs) > 1:
+        _legends_below(page)
     return page.finish(to_file)
 
 
@@ -61,7 +64,7 @@ def _panel(ax: Axes, name: str, runs: dict[str, Run], width: float) -> None:
         for i, (label, run) in enumerate(runs.items())
     ]
     curves = [run[key] for run in runs.values() for key in (name, f"val_{name}") if key in run]
-    _note_best(ax, name, [one for one in found if one], width)
+    _note_best(ax, name, [one for one in found if one], width, validated)
     if not any(np.isfinite(curve.values).any() for curve in curves):
         ax.set_ylim(0, 1)
         ax.set_yticks([])
@@ -73,9 +76,24 @@ def _panel(ax: Axes, name: str, runs: dict[str, Run], width: float) -> None:
     margin = max(0.03 * (last - first), 0.05)
     ax.set_xlim(first - margin, last + margin)
     plain(ax)
-    for text in ax.legend(frameon=False, fontsize=SMALL, handlelength=3.2).get_texts():
+    # Where it lies over curves, its words can still be read.
+    legend = ax.legend(framealpha=0.8, edgecolor="none", fontsize=SMALL, handlelength=3.2)
+    for text in legend.get_texts():
         text.set_parse_math(False)
         text.set_text(fit(text.get_text(), width - 1.4, SMALL, 2))
+
+
+def _legends_below(page: Page) -> None:
+    """Put the legends below their panels, and make the figure taller by as much for each row."""
+    legends = [legend for ax in page.axes if (legend := ax.get_legend())]
+    for legend in legends:
+        legend.set_loc("upper center")
+        legend.set_bbox_to_anchor((0.5, -0.12))
+    figure = page.figure
+    figure.draw_without_rendering()
+    tallest = max(legend.get_window_extent().height for legend in legends) / figure.dpi
+    rows = page.axes[-1].get_subplotspec().get_gridspec().nrows
+    figure.set_figheight(figure.get_figheight() + rows * tallest)
 
 
 def _curves(
@@ -97,9 +115,9 @@ def _curves(
     return label, *point
 
 
-def _note_best(ax: Axes, name: str, found: list[Best], width: float) -> None:
+def _note_best(ax: Axes, name: str, found: list[Best], width: float, validated: bool) -> None:
     """Above the panel: the best epoch, of the best run where there are several."""
-    note = "no finite values"
+    note = "no finite validation" if validated else "no finite values"
     if found:
         choose = min if best_is_low(name) else max
         label, epoch, value = choose(found, key=lambda one: one[2])

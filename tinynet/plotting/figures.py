@@ -110,7 +110,7 @@ def bare(ax: Axes) -> None:
 def plain(ax: Axes) -> None:
     """The frame of all charts: a line at the left and below, small figures, a faint grid."""
     ax.spines[["top", "right"]].set_visible(False)
-    ax.tick_params(labelsize=SMALL)
+    ax.tick_params(which="both", labelsize=SMALL)
     ax.xaxis.label.set_fontsize(MEDIUM)
     ax.yaxis.label.set_fontsize(MEDIUM)
     ax.grid(alpha=0.3)
@@ -146,6 +146,16 @@ def fit(text: str, width: float, size: float, lines: int = 1) -> str:
         done.append(rest[:end])
         rest = rest[end:].lstrip()
     return "\n".join([*done, rest] if rest else done)
+
+
+def fit_end(text: str, width: float, size: float) -> str:
+    """``text`` in ``width`` inches, cut off at its beginning: paths are told apart by their ends."""
+    start = 0
+    shown = text
+    while text_width(shown, size) > width and start < len(text):
+        start += 1
+        shown = f"…{text[start:]}"
+    return shown
 
 
 def _letters(text: str, width: float, size: float) -> int:

@@ -31,6 +31,7 @@ from tinynet.plotting.figures import (
     Page,
     Path,
     fit,
+    fit_end,
     panels,
     plain,
     text_width,
@@ -127,11 +128,14 @@ def gradient_flow(
     _ratios(updates, [flow.ratio for flow in shown.values()])
     _shares(dead, [flow.dead for flow in shown.values()])
     for i, ax in enumerate(page.axes):
-        labels = [fit(name, 2.2, SMALL) for name in names] if i == 0 or not page.own else []
-        ax.set_yticks(range(len(names)), labels or [""] * len(names), parse_math=False)
+        named = i == 0 or _begins_row(ax)
+        labels = [fit_end(name, wide, SMALL) if named else "" for name in names]
+        ax.set_yticks(range(len(names)), labels, parse_math=False)
         ax.set_ylim(len(names) - 0.5, -0.5)  # the first layer at the top
         plain(ax)
         ax.tick_params(axis="y", length=0)
+        if ax.get_xscale() == "log":
+            _number_decades(ax)
         ax.set_xlabel(fit(ax.get_xlabel(), page.width, MEDIUM, 2))
     return page.finish(to_file)
 
@@ -168,7 +172,7 @@ def activation_histograms(
         notes = [f"{zeros:.0%} zeros, left out"] * bool(zeros) + [
             f"{lost:.0%} NaN or infinite"
         ] * bool(lost)
-        head = fit(name, page.width - 0.2, MEDIUM)
+        head = fit_end(name, page.width - 0.2, MEDIUM)
         ax.set_title(f"{head}\n{', '.join(notes) or 'no zeros'}", fontsize=MEDIUM, parse_math=False)
         ax.set_yticks([])
         plain(ax)
@@ -209,7 +213,7 @@ def gradient_history(record: Any, *, axes: Any = None, to_file: Path | None = No
                 lines.setdefault(name, line)
         _finish_history(ax, title, measure, steps, page.width)
     order = [name for name in names if name in lines]
-    _legend(page, [fit(name, 2.0, SMALL) for name in order], [lines[name] for name in order])
+    _legend(page, [fit_end(name, 2.0, SMALL) for name in order], [lines[name] for name in order])
     return page.finish(to_file)
 
 
@@ -278,6 +282,22 @@ def _boxes(
                 transform=ax.transAxes)  # fmt: skip
         ax.set_xticks([])
     ax.set_title(f"{title}\n(some NaN or infinite)" if lost else title, fontsize=LARGE)
+
+
+def _begins_row(ax: Axes) -> bool:
+    """Whether nothing stands at the left of a panel, as far as the figure's grid tells."""
+    place = ax.get_subplotspec()
+    return place is None or place.is_first_col()
+
+
+def _number_decades(ax: Axes) -> None:
+    """Numbers at powers of ten alone, of which there are two at least: more would not have room."""
+    from matplotlib.ticker import NullFormatter
+
+    low, high = np.log10(ax.get_xlim())
+    if np.floor(high) - np.ceil(low) < 1:
+        ax.set_xlim(10 ** np.floor(low), 10 ** np.ceil(high))
+    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _ratios(ax: Axes, ratios: Sequence[float]) -> None:

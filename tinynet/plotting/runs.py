@@ -32,8 +32,8 @@ def read_runs(history: Any) -> dict[str, Run]:
     A mapping of lists is one training; a mapping of histories, of such mappings or of paths is
     several.
 
-    Raises TypeError for what is neither, ValueError for a file that is no log, and where there are
-    no epochs.
+    Raises TypeError for what is neither, ValueError for a file that is no log, for lists of one
+    mapping that differ in length, and where there are no epochs.
     """
     several = isinstance(history, Mapping) and bool(history)
     several = several and all(_is_run(value) for value in history.values())
@@ -80,14 +80,28 @@ def _read(history: Any) -> Run:
             f"{_EXPECTED}, got {received(history)}; the path of a CSVLogger's file, or a dict "
             "with several of these by their labels, will do too"
         )
-    epochs_of: Mapping[str, Sequence[int]] = getattr(history, "epochs_of", {})
+    curves = {str(name): _as_numbers(name, numbers) for name, numbers in values.items()}
+    curves = {name: curve for name, curve in curves.items() if len(curve)}
+    epochs_of: Mapping[str, Sequence[int]] | None = getattr(history, "epochs_of", None)
+    if epochs_of is None:
+        _check_same_length(curves)
+        epochs_of = {}
     counted = _count(getattr(history, "epoch", []))
-    run = {}
-    for name, numbers in values.items():
-        curve = _as_numbers(name, numbers)
-        if len(curve):
-            run[str(name)] = Curve(_place(epochs_of.get(name, range(len(curve))), counted), curve)
-    return run
+    return {
+        name: Curve(_place(epochs_of.get(name, range(len(curve))), counted), curve)
+        for name, curve in curves.items()
+    }
+
+
+def _check_same_length(curves: Mapping[str, NDArray[np.float64]]) -> None:
+    """Raises ValueError where lists that do not tell their epochs differ in length."""
+    (first, length), *others = [(name, len(curve)) for name, curve in curves.items()] or [("", 0)]
+    for name, other in others:
+        if other != length:
+            raise ValueError(
+                f"history has {length} values for {first!r} and {other} for {name!r}, which may be "
+                "of any epochs; pass what fit returned, which knows them"
+            )
 
 
 def _as_numbers(name: Any, values: Any) -> NDArray[np.float64]:

@@ -16,6 +16,7 @@ from tinynet.errors import received
 from tinynet.layers.base import Array, Shape
 from tinynet.layers.dropout import Dropout
 from tinynet.layers.watch import leaf_layers
+from tinynet.losses import BinaryCrossentropy
 from tinynet.models import Model
 
 
@@ -74,13 +75,19 @@ def class_probabilities(model: Model, x: ArrayLike) -> NDArray[np.floating]:
     loss was made with ``from_logits=True``, are logits and go through a softmax. One output stands
     for two classes, 1 - p and p.
 
-    Raises ValueError where x does not fit, and where the model gives no row for each sample.
+    Raises ValueError where x does not fit, and where the model gives no row for each sample, or one
+    number that its loss takes for a quantity.
     """
     y = model.predict(x, verbose=0)
     if y.ndim != 2:
         raise ValueError(
             f"{model.label} must give one row of class scores for each sample, it gives arrays of "
             f"shape {y.shape[1:]}"
+        )
+    if y.shape[1] == 1 and estimates_a_quantity(model):
+        raise ValueError(
+            f"{model.label} gives one number for each sample, which is no probability: its loss is "
+            f"{type(model.loss).__name__}; pictures of classes are of models that tell them apart"
         )
     with np.errstate(invalid="ignore"):
         shares = bool(np.all((y >= 0) & (y <= 1 + 1e-6)))
@@ -92,6 +99,12 @@ def class_probabilities(model: Model, x: ArrayLike) -> NDArray[np.floating]:
     if not logits and shares and (sums or model.output_activation == "sigmoid"):
         return y
     return kernels.softmax(y) if np.isfinite(y).all() else y
+
+
+def estimates_a_quantity(model: Model) -> bool:
+    """Whether the one output of a compiled model is neither a probability nor its logit."""
+    sigmoid = model.output_activation == "sigmoid"
+    return model.compiled and not sigmoid and not isinstance(model.loss, BinaryCrossentropy)
 
 
 def check_one(model: Model, image: ArrayLike) -> Array:

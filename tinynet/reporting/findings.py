@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinynet import losses, metrics
+from tinynet import metrics
 from tinynet.models import Model
 from tinynet.models.data import check_numeric, check_same_length
 from tinynet.models.model import BATCH_SIZE
 from tinynet.plotting.classes import check_class_names, check_labels, check_names_fit, names_of
 from tinynet.plotting.runs import Run
-from tinynet.plotting.subject import class_probabilities
+from tinynet.plotting.subject import class_probabilities, estimates_a_quantity
 
 
 class Training(NamedTuple):
@@ -92,7 +92,7 @@ def _class_count(model: Model) -> int:
         )
     if shape[0] > 1:
         return shape[0]
-    if model.output_activation == "sigmoid" or isinstance(model.loss, losses.BinaryCrossentropy):
+    if not estimates_a_quantity(model):
         return 2
     raise ValueError(
         f"{model.label} gives one number for each sample, which is no probability, and {wanted}: "

@@ -834,6 +834,15 @@ def test_what_does_not_fit_is_accounted_for(path, kind):
         np.testing.assert_array_equal(array, expected)
 
 
+def test_a_long_account_is_cut_short(path):
+    layer_names = [f"layer {i}" for i in range(30)]
+    many = [layers.Dense(1, name=name) for name in layer_names]
+    Sequential([Input((1,)), *many]).save_weights(path)
+    model = Sequential([Input((1,)), layers.Dense(1)])
+    with pytest.raises(saving.MisfitError, match=r"layer 9/bias \(1,\) and 40 more; skip_mismatch"):
+        model.load_weights(path)
+
+
 def test_nothing_fits(path):
     mlp().save_weights(path)
     model = Sequential([Input((2,)), layers.Dense(2, name="other")])
@@ -1076,16 +1085,17 @@ def test_any_architecture_comes_back(tmp_path_factory, model, optimizer, steps, 
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((4, *model.input_shape))
     y = rng.standard_normal((4, *model.output_shape(model.input_shape)))
+    trains = optimizer is not None and model.trainable_params
     if optimizer is not None:
         model.compile(optimizer(), "mse", metrics=["mae"])
-        for _ in range(steps if model.trainable_params else 0):
+    with np.errstate(all="ignore"):  # some diverge
+        for _ in range(steps if trains else 0):
             model.train_on_batch(x, y)
-    loaded = assert_comes_back(model, path, x)
-    if optimizer is not None and model.trainable_params:
-        for each in (model, loaded):
+        loaded = assert_comes_back(model, path, x)
+        for each in (model, loaded) if trains else ():
             random.set_random_seed(seed)
             each.train_on_batch(x, y)
-        assert_same(model, loaded)
+    assert_same(model, loaded)
 
 
 # --- memory --------------------------------------------------------------------------------------

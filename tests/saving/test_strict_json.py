@@ -179,5 +179,5 @@ def test_the_largest_header_is_read_quickly(what):
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert seconds < 5, seconds  # quadratic work would take minutes; tracing takes its time too
+    assert seconds < 10, seconds  # quadratic work would take minutes; tracing takes its time too
     assert peak < 50e6, peak

@@ -32,6 +32,8 @@ from tinynet.layers.base import Array, Layer, Shape
 
 MAX_LAYERS = 1_000
 
+_LISTED = 20  # weights of each kind in a message
+
 PathLike = str | os.PathLike[str]
 Describe = Callable[[Any], Any]
 
@@ -251,7 +253,12 @@ def _account(own: Mapping[str, Array], stored: Mapping[str, saving.TensorInfo]) 
         if name in own and not _fits(own[name], tensor)
     ]
     groups = {"the file lacks": missing, "the model has no": extra, "of another shape": other}
-    return "; ".join(f"{what} {', '.join(names)}" for what, names in groups.items() if names)
+    return "; ".join(f"{what} {_listed(names)}" for what, names in groups.items() if names)
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
 
 
 def _named(name: str, shape: Shape) -> str:

@@ -199,6 +199,21 @@ def test_other_ways_through_the_data(sample, tmp_path, fit):
     assert train(sample, tmp_path / "crashed", save_freq=1, fit=fit) == whole
 
 
+def test_batches_are_counted_through_the_epochs(sample, tmp_path, never_crashed):
+    save_freq = 2 * STEPS - 1
+    with pytest.raises(RuntimeError, match="crash"):
+        train(sample, tmp_path, Crash("on_train_batch_end", 1, STEPS - 1), save_freq)
+    with saving.ModelFile(tmp_path / "backup" / "training.tinynet") as file:
+        state = file.header["training"]["dict"]
+    assert (state["epoch"], state["step"]) == (1, STEPS - 1)
+    with pytest.raises(RuntimeError, match="crash"):
+        train(sample, tmp_path, Crash("on_epoch_end", 3), save_freq)
+    with saving.ModelFile(tmp_path / "backup" / "training.tinynet") as file:
+        state = file.header["training"]["dict"]
+    assert (state["epoch"], state["step"]) == (3, STEPS - 2)
+    assert train(sample, tmp_path, save_freq=save_freq) == never_crashed
+
+
 class StopWithin(Callback):
     """Stops the training after a batch in the middle of the second epoch."""
 

@@ -359,11 +359,55 @@ def test_a_state_of_the_wrong_kind_is_a_misfit(sample, tmp_path):
     for key, value in [
         ("epoch", "one"), ("epoch", -1), ("generator", {"dict": {}}), ("batches", None),
         ("callbacks", []), ("learning_rate", "fast"), ("iterations", 1.5), ("step", [1]),
+        ("stop_training", []),
     ]:  # fmt: skip
         state = {"dict": {**header["training"]["dict"], key: value}}
         saving.write(path, {**header, "training": state}, tensors)
         with pytest.raises(saving.MisfitError, match=r"training\.tinynet"):
             simple(x, y, tmp_path, epochs=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("optimizer/dense/kernel/m", None),
+        ("optimizer/dense/kernel/m", np.zeros((10, 49), np.float32)),
+        ("optimizer/dense/bias/v", np.zeros(10, np.float64)),
+        ("optimizer/dense/bias/velocity", np.zeros(10, np.float32)),
+        ("optimizer/other/kernel/m", np.zeros(10, np.float32)),
+        ("weights/dense/bias", None),
+        ("weights/dense/bias", np.zeros(10, np.int64)),
+        ("weights/dense/bias", np.zeros((1, 10), np.float32)),
+        ("weights/other/bias", np.zeros(10, np.float32)),
+        ("other", np.zeros(10, np.float32)),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused_before_anything_is_changed(
+    sample, tmp_path, name, array
+):
+    x, y = images(sample)
+
+    def run(epochs, model):
+        model.compile("adam", "sparse_categorical_crossentropy")
+        callback = BackupAndRestore(tmp_path, delete_checkpoint=False)
+        model.fit(x, y, epochs=epochs, verbose=0, callbacks=[callback])
+
+    def make():
+        return Sequential([layers.Input((7, 7, 1)), layers.Flatten(), layers.Dense(10)])
+
+    run(1, make())
+    path = tmp_path / "training.tinynet"
+    with saving.ModelFile(path) as file:
+        header, tensors = dict(file.header), {each: file.read(each) for each in file.tensors}
+    tensors[name] = array
+    saving.write(path, header, {each: a for each, a in tensors.items() if a is not None})
+    model = make()
+    before = [w.copy() for w in model.weights]
+    with pytest.raises(saving.MisfitError, match=rf"training\.tinynet.*'{name}' is .* needs "):
+        run(2, model)
+    for now, then in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(now, then)
+    assert (model.optimizer.slots, model.optimizer.iterations) == ({}, 0)
 
 
 def test_a_metric_without_state_can_be_backed_up_between_epochs_only(sample, tmp_path):

@@ -470,7 +470,31 @@ def test_states_come_back_as_they_were():
     assert all(type(item) is int for item in found["ints"])
 
 
-@pytest.mark.parametrize("value", [object(), {1: 2}, 1 << 63, {"a": {1, 2}}, b"bytes"])
+def test_a_state_of_every_batch_of_a_long_training_fits_into_a_file(tmp_path):
+    rng = np.random.default_rng(0)
+    losses = rng.random(60_000).tolist()
+    state = {
+        "pairs": [[loss, -loss] for loss in losses],
+        "mixed": [[i, loss] for i, loss in enumerate(losses)],
+        "dicts": [{"batch": i, "loss": float("nan")} for i in range(60_000)],
+        "long": [losses, losses[:100]],
+        "ints": list(range(60_000)),
+    }
+    tensors = {}
+    path = tmp_path / "state.tinynet"
+    saving.write(path, {"state": pack(state, tensors)}, tensors)
+    with saving.ModelFile(path) as file:
+        found = unpack(file.header["state"], {name: file.read(name) for name in file.tensors})
+    assert repr(found) == repr(state)  # in which one NaN is as another
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        object(), {1: 2}, 1 << 63, {"a": {1, 2}}, b"bytes",
+        np.zeros(3, np.int32), np.array([True]), np.zeros(0), [np.zeros((2, 0), np.float32)] * 99,
+    ],
+)  # fmt: skip
 def test_a_state_of_anything_else_is_refused(value):
     with pytest.raises(TypeError, match="state of a callback"):
         pack(value, {})

@@ -199,6 +199,21 @@ def test_other_ways_through_the_data(sample, tmp_path, fit):
     assert train(sample, tmp_path / "crashed", save_freq=1, fit=fit) == whole
 
 
+def test_batches_are_counted_through_the_epochs(sample, tmp_path, never_crashed):
+    save_freq = 2 * STEPS - 1
+    with pytest.raises(RuntimeError, match="crash"):
+        train(sample, tmp_path, Crash("on_train_batch_end", 1, STEPS - 1), save_freq)
+    with saving.ModelFile(tmp_path / "backup" / "training.tinynet") as file:
+        state = file.header["training"]["dict"]
+    assert (state["epoch"], state["step"]) == (1, STEPS - 1)
+    with pytest.raises(RuntimeError, match="crash"):
+        train(sample, tmp_path, Crash("on_epoch_end", 3), save_freq)
+    with saving.ModelFile(tmp_path / "backup" / "training.tinynet") as file:
+        state = file.header["training"]["dict"]
+    assert (state["epoch"], state["step"]) == (3, STEPS - 2)
+    assert train(sample, tmp_path, save_freq=save_freq) == never_crashed
+
+
 class StopWithin(Callback):
     """Stops the training after a batch in the middle of the second epoch."""
 
@@ -344,11 +359,55 @@ def test_a_state_of_the_wrong_kind_is_a_misfit(sample, tmp_path):
     for key, value in [
         ("epoch", "one"), ("epoch", -1), ("generator", {"dict": {}}), ("batches", None),
         ("callbacks", []), ("learning_rate", "fast"), ("iterations", 1.5), ("step", [1]),
+        ("stop_training", []),
     ]:  # fmt: skip
         state = {"dict": {**header["training"]["dict"], key: value}}
         saving.write(path, {**header, "training": state}, tensors)
         with pytest.raises(saving.MisfitError, match=r"training\.tinynet"):
             simple(x, y, tmp_path, epochs=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("optimizer/dense/kernel/m", None),
+        ("optimizer/dense/kernel/m", np.zeros((10, 49), np.float32)),
+        ("optimizer/dense/bias/v", np.zeros(10, np.float64)),
+        ("optimizer/dense/bias/velocity", np.zeros(10, np.float32)),
+        ("optimizer/other/kernel/m", np.zeros(10, np.float32)),
+        ("weights/dense/bias", None),
+        ("weights/dense/bias", np.zeros(10, np.int64)),
+        ("weights/dense/bias", np.zeros((1, 10), np.float32)),
+        ("weights/other/bias", np.zeros(10, np.float32)),
+        ("other", np.zeros(10, np.float32)),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused_before_anything_is_changed(
+    sample, tmp_path, name, array
+):
+    x, y = images(sample)
+
+    def run(epochs, model):
+        model.compile("adam", "sparse_categorical_crossentropy")
+        callback = BackupAndRestore(tmp_path, delete_checkpoint=False)
+        model.fit(x, y, epochs=epochs, verbose=0, callbacks=[callback])
+
+    def make():
+        return Sequential([layers.Input((7, 7, 1)), layers.Flatten(), layers.Dense(10)])
+
+    run(1, make())
+    path = tmp_path / "training.tinynet"
+    with saving.ModelFile(path) as file:
+        header, tensors = dict(file.header), {each: file.read(each) for each in file.tensors}
+    tensors[name] = array
+    saving.write(path, header, {each: a for each, a in tensors.items() if a is not None})
+    model = make()
+    before = [w.copy() for w in model.weights]
+    with pytest.raises(saving.MisfitError, match=rf"training\.tinynet.*'{name}' is .* needs "):
+        run(2, model)
+    for now, then in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(now, then)
+    assert (model.optimizer.slots, model.optimizer.iterations) == ({}, 0)
 
 
 def test_a_metric_without_state_can_be_backed_up_between_epochs_only(sample, tmp_path):
@@ -411,7 +470,31 @@ def test_states_come_back_as_they_were():
     assert all(type(item) is int for item in found["ints"])
 
 
-@pytest.mark.parametrize("value", [object(), {1: 2}, 1 << 63, {"a": {1, 2}}, b"bytes"])
+def test_a_state_of_every_batch_of_a_long_training_fits_into_a_file(tmp_path):
+    rng = np.random.default_rng(0)
+    losses = rng.random(60_000).tolist()
+    state = {
+        "pairs": [[loss, -loss] for loss in losses],
+        "mixed": [[i, loss] for i, loss in enumerate(losses)],
+        "dicts": [{"batch": i, "loss": float("nan")} for i in range(60_000)],
+        "long": [losses, losses[:100]],
+        "ints": list(range(60_000)),
+    }
+    tensors = {}
+    path = tmp_path / "state.tinynet"
+    saving.write(path, {"state": pack(state, tensors)}, tensors)
+    with saving.ModelFile(path) as file:
+        found = unpack(file.header["state"], {name: file.read(name) for name in file.tensors})
+    assert repr(found) == repr(state)  # in which one NaN is as another
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        object(), {1: 2}, 1 << 63, {"a": {1, 2}}, b"bytes",
+        np.zeros(3, np.int32), np.array([True]), np.zeros(0), [np.zeros((2, 0), np.float32)] * 99,
+    ],
+)  # fmt: skip
 def test_a_state_of_anything_else_is_refused(value):
     with pytest.raises(TypeError, match="state of a callback"):
         pack(value, {})

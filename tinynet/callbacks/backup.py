@@ -2,10 +2,11 @@
 
 import contextlib
 from os import PathLike, fspath
+from typing import Any
 
 from tinynet.callbacks.base import Callback, Logs
 from tinynet.callbacks.checkpoint import check_save_freq
-from tinynet.errors import check_bool, check_keywords
+from tinynet.errors import check_bool, check_int, check_keywords
 from tinynet.saving import check_folder
 
 FILE_NAME = "training.tinynet"
@@ -20,9 +21,9 @@ class BackupAndRestore(Callback):
 
     backup_dir: a folder of its own for each call of fit; it is made where it does not exist. A path
     that begins with ~ is refused.
-    save_freq: "epoch", or a number of batches, counted within each epoch.
+    save_freq: "epoch", or a number of batches, counted through the epochs.
     delete_checkpoint: delete the backup when the training has come to its end. False keeps it, and
-    the same script then trains no further.
+    the same script then trains no further than the batches since the last backup, if any.
 
     A backup is one file, ``training.tinynet``, and stays until the next one is whole. It remembers
     what it was made by: model, optimizer, loss, metrics, batches, the classes of the callbacks, and
@@ -58,9 +59,19 @@ class BackupAndRestore(Callback):
         self._every = check_save_freq(save_freq)
         self._path = folder.absolute() / FILE_NAME
         self.wants_batches = self._every is not None
+        self._batches = 0
+
+    def get_state(self) -> dict[str, Any]:
+        """The number of batches so far."""
+        return {"batches": self._batches}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on counting from there."""
+        self._batches = check_int("batches", state["batches"], 0)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Go to where the backup was made, if there is one."""
+        self._batches = 0
         self._path.parent.mkdir(parents=True, exist_ok=True)
         for unfinished in self._path.parent.glob(".tinynet-*.tmp"):  # of a save that was killed
             unfinished.unlink(missing_ok=True)
@@ -74,7 +85,8 @@ class BackupAndRestore(Callback):
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Write a backup, where batches are counted and it is time."""
-        if self._every and (batch + 1) % self._every == 0:
+        self._batches += 1
+        if self._every and self._batches % self._every == 0:
             self.model.loop.save(self._path)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:

@@ -50,7 +50,8 @@ class Callback:
         """What this callback has learned from the training so far, for a backup of the training.
 
         A subclass that remembers anything from one call to the next overrides this and
-        `set_state`: a dict of None, booleans, numbers, text, arrays, and lists and dicts of such.
+        `set_state`: a dict of None, booleans, numbers, text, arrays (float32, float64, int64 or
+        uint8, not empty), and lists and dicts of such. Tuples come back as lists.
         """
         return {}
 

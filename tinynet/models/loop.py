@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tinynet import configs, kernels, random, saving
 from tinynet.callbacks import Callback
-from tinynet.errors import check_int
+from tinynet.errors import check_bool, check_float, check_int
 from tinynet.metrics import Metric
 from tinynet.models.data import Batches, Labels
 from tinynet.models.packing import pack, unpack
@@ -101,7 +101,7 @@ class TrainingLoop:
         state = {
             "epoch": self.epoch,
             "step": self.step,
-            "stop_training": model.stop_training,
+            "stop_training": bool(model.stop_training),
             "learning_rate": model.optimizer.learning_rate,
             "iterations": model.optimizer.iterations,
             "generator": random.state_of(random.generator()),
@@ -128,13 +128,14 @@ class TrainingLoop:
             if file.header.get("kind") != "training":
                 raise saving.MisfitError(f"{str(path)!r} is no backup of a training")
             self._check_identity(path, file.header.get("made_by"))
+            self._check_tensors(path, file.tensors)
             arrays = {n: np.empty(t.shape, t.dtype) for n, t in file.tensors.items()}
             file.read_into(arrays)
             try:
                 self._go_to(file.header, arrays)
             except saving.ModelFileError:
                 raise
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
                 raise saving.MisfitError(
                     f"{str(path)!r}: the training cannot go on from it: {error!r}"
                 ) from error
@@ -143,7 +144,6 @@ class TrainingLoop:
         model, optimizer = self._model, self._model.optimizer
         state = unpack(header["training"], arrays)
         weights = weights_of(model)
-        found = {name: arrays[name] for name in weights}
         slots: dict[str, dict[str, Array]] = {}
         for name, array in arrays.items():
             if name.startswith("optimizer/"):
@@ -151,8 +151,9 @@ class TrainingLoop:
                 kept = kernels.lasting_zeros(array.shape, array.dtype)
                 kept[...] = array
                 slots.setdefault(key, {})[slot] = kept
-        if {n: a.shape for n, a in found.items()} != {n: a.shape for n, a in weights.items()}:
-            raise saving.MisfitError("the weights have other shapes")
+        iterations = check_int("iterations", state["iterations"], 0)
+        learning_rate = check_float("learning_rate", state["learning_rate"], 0.0)
+        stop_training = check_bool("stop_training", state["stop_training"])
         own = {path: layer.own_generator() for path, layer in walk(model)}
         self.epoch = check_int("epoch", state["epoch"], 0)
         self.step = check_int("step", state["step"], 0)
@@ -165,11 +166,32 @@ class TrainingLoop:
             random.restore(own[path] or random.generator(), kept_state)
         random.restore(random.generator(), state["generator"])
         for name, array in weights.items():
-            array[...] = found[name]
+            array[...] = arrays[name]
         optimizer.slots = slots
-        optimizer.iterations = check_int("iterations", state["iterations"], 0)
-        optimizer.learning_rate = state["learning_rate"]
-        model.stop_training = bool(state["stop_training"])
+        optimizer.iterations = iterations
+        optimizer.learning_rate = learning_rate
+        model.stop_training = stop_training
+
+    def _check_tensors(self, path: PathLike, tensors: Mapping[str, saving.TensorInfo]) -> None:
+        """Raises MisfitError where weights and slots are not just those of model and optimizer."""
+        model = self._model
+        expected = {name: (a.shape, a.dtype.name) for name, a in weights_of(model).items()}
+        for key, param in model.collect("params").items():
+            slots = [f"optimizer/{key}/{slot}" for slot in model.optimizer.slot_names]
+            if any(slot in tensors for slot in slots):  # before its first step a param has none
+                expected |= dict.fromkeys(slots, (param.shape, param.dtype.name))
+        found = {
+            name: (tensor.shape, tensor.dtype)
+            for name, tensor in tensors.items()
+            if not name.startswith("training/")
+        }
+        for name in sorted({*expected, *found}):
+            there, here = found.get(name), expected.get(name)
+            if there != here:
+                raise saving.MisfitError(
+                    f"{str(path)!r}: its tensor {name!r} is {there or 'not there'}, and this "
+                    f"training needs {here or 'none'}"
+                )
 
     # --- whether it is the same training ---------------------------------------------------------
 

@@ -177,10 +177,19 @@ class TestProbabilities:
             "✗ no, 95%\n    true: yes",
         ]
 
+    def test_two_bars_do_not_fill_the_panel(self):
+        model, images = fixed([[0.5], [-0.5]], layers.Sigmoid())
+        bars = predictions(model, images).axes[1]
+        low, high = bars.get_ylim()
+        assert len(bars.patches) == 2
+        assert bars.patches[0].get_height() < (low - high) / 4
+
     def test_a_quantity_is_no_probability(self):
         model, images = fixed([[0.25], [0.5]])
         model.compile("sgd", "mse")
-        message = "one number for each sample, which is no probability: its loss is MeanSquaredError"
+        message = (
+            "one number for each sample, which is no probability: its loss is MeanSquaredError"
+        )
         with pytest.raises(ValueError, match=message):
             predictions(model, images)
         model.compile("sgd", losses.BinaryCrossentropy(from_logits=True))

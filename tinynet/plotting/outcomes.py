@@ -201,7 +201,7 @@ def _probability_bars(
     ax.set_yticks(places, [fit(answers.names[c], 0.95, SMALL) for c in chosen], parse_math=False)
     ax.tick_params(axis="y", length=0, labelsize=SMALL, pad=2)
     ax.set_xlim(0, 1.55)  # room for "100%" behind a full bar
-    ax.set_ylim(len(chosen) - 0.5, -0.5)
+    ax.set_ylim(max(len(chosen), 4) - 0.5, -0.5)  # a bar or two do not fill the panel
 
 
 def _say(page: Page, text: str) -> None:

@@ -198,7 +198,9 @@ class TestProbabilities:
     def test_nan_can_be_drawn(self):
         model, images = fixed([[np.nan, 1.0], [np.nan, 1.0]])
         assert np.isnan(class_probabilities(model, images)[:, 0]).all()
-        assert complaints(predictions(model, images, [0, 1])) == []
+        figure = predictions(model, images, [0, 1])
+        assert heads(figure) == [f"✗ no finite answer\n    true: {true}" for true in (0, 1)]
+        assert complaints(figure) == []
 
     def test_more_than_a_row_is_refused(self):
         model = Sequential([layers.ReLU(input_shape=(2, 2))])

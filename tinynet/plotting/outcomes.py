@@ -173,12 +173,14 @@ def _cell(ax: Axes, bars: Axes, answers: Answers, i: int, top: int, width: float
     ax.set_anchor("NW")  # so that the title stands above the bars too, however narrow the image
     names, predicted = answers.names, int(answers.predicted[i])
     true = None if answers.labels is None else int(answers.labels[i])
-    colour = INK if true is None else BLUE if true == predicted else VERMILION
-    mark = "" if true is None else "✓ " if true == predicted else "✗ "
+    sure = answers.confidence[i]
+    right = true == predicted and bool(np.isfinite(sure))
+    colour = INK if true is None else BLUE if right else VERMILION
+    mark = "" if true is None else "✓ " if right else "✗ "
     room = width + _BARS - 0.3
-    sure = f", {answers.confidence[i]:.0%}"
-    title = mark + fit(names[predicted], room - 0.5, MEDIUM) + sure
-    if true is not None and true != predicted:
+    said = f"{fit(names[predicted], room - 0.5, MEDIUM)}, {sure:.0%}"
+    title = mark + (said if np.isfinite(sure) else "no finite answer")
+    if true is not None and not right:
         title += f"\n    true: {fit(names[true], room - 0.6, MEDIUM)}"
     ax.set_title(title, loc="left", fontsize=MEDIUM, color=colour, parse_math=False)
     _probability_bars(bars, answers, i, top, colour, true)

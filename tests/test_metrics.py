@@ -214,6 +214,12 @@ class TestConfusionMatrix:
         ):
             metrics.confusion_matrix([0, 1], [0.0, 0.7])
 
+    def test_probabilities_of_the_second_of_two_classes(self):
+        with pytest.raises(ValueError, match=r"got 0\.25 at index 0; .* second .* pass p > 0\.5"):
+            metrics.confusion_matrix([0, 1], [[0.25], [1.0]])
+        with pytest.raises(ValueError, match=r"got 1\.5 at index 0$"):
+            metrics.confusion_matrix([0, 1], [[1.5], [1.0]])
+
     def test_not_finite(self):
         with pytest.raises(ValueError, match="y_true must hold whole numbers, got nan at index 0"):
             metrics.confusion_matrix([np.nan, 1], [0, 1])

@@ -562,7 +562,8 @@ def class_indices(name: str, values: ArrayLike) -> tuple[NDArray[np.int64], int]
     if array.ndim != 1:
         raise ValueError(f"{name} must have shape (n,) or (n, classes), got {array.shape}")
     if (wrong := np.flatnonzero(~np.isfinite(array) | (array != np.floor(array)))).size:
-        raise ValueError(
-            f"{name} must hold whole numbers, got {array[wrong[0]]} at index {wrong[0]}"
-        )
+        found, hint = array[wrong[0]], ""
+        if ((array >= 0) & (array <= 1)).all():
+            hint = "; where these are probabilities of the second of two classes, pass p > 0.5"
+        raise ValueError(f"{name} must hold whole numbers, got {found} at index {wrong[0]}{hint}")
     return array.astype(np.int64), 0

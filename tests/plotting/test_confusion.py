@@ -176,7 +176,7 @@ class TestClassificationReport:
             assert row == [*values, str(report.support[i])]
         assert mean == [*(f"{v:.3f}" for v in report.mean().values()), "200"]
         assert weighted == [f"{v:.3f}" for v in report.mean(weighted=True).values()]
-        assert names(ax.yaxis) == [*class_names, "mean", "mean weighted by support"]
+        assert names(ax.yaxis) == [*class_names, "mean", "weighted mean"]
         assert names(ax.xaxis) == ["precision", "recall", "f1", "support"]
         assert ax.get_title() == f"accuracy {report.accuracy:.2%}, 200 samples"
         assert complaints(figure) == []

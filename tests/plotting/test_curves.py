@@ -124,7 +124,7 @@ class TestLearningCurves:
 
     def test_lists_of_different_lengths_belong_to_unknown_epochs(self):
         curves = {"loss": [6, 5, 4, 3], "val_loss": [5, 1]}
-        with pytest.raises(ValueError, match="4 values for 'loss' and 2 for 'val_loss'.*what fit"):
+        with pytest.raises(ValueError, match=r"4 values for 'loss' and 2 for 'val_loss'.*what fit"):
             learning_curves(curves)
         learning_curves(history(4, every=2, **curves))
 

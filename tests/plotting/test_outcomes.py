@@ -177,10 +177,19 @@ class TestProbabilities:
             "✗ no, 95%\n    true: yes",
         ]
 
+    def test_two_bars_do_not_fill_the_panel(self):
+        model, images = fixed([[0.5], [-0.5]], layers.Sigmoid())
+        bars = predictions(model, images).axes[1]
+        low, high = bars.get_ylim()
+        assert len(bars.patches) == 2
+        assert bars.patches[0].get_height() < (low - high) / 4
+
     def test_a_quantity_is_no_probability(self):
         model, images = fixed([[0.25], [0.5]])
         model.compile("sgd", "mse")
-        message = "one number for each sample, which is no probability: its loss is MeanSquaredError"
+        message = (
+            "one number for each sample, which is no probability: its loss is MeanSquaredError"
+        )
         with pytest.raises(ValueError, match=message):
             predictions(model, images)
         model.compile("sgd", losses.BinaryCrossentropy(from_logits=True))
@@ -189,7 +198,9 @@ class TestProbabilities:
     def test_nan_can_be_drawn(self):
         model, images = fixed([[np.nan, 1.0], [np.nan, 1.0]])
         assert np.isnan(class_probabilities(model, images)[:, 0]).all()
-        assert complaints(predictions(model, images, [0, 1])) == []
+        figure = predictions(model, images, [0, 1])
+        assert heads(figure) == [f"✗ no finite answer\n    true: {true}" for true in (0, 1)]
+        assert complaints(figure) == []
 
     def test_more_than_a_row_is_refused(self):
         model = Sequential([layers.ReLU(input_shape=(2, 2))])

@@ -32,8 +32,9 @@ class GradientHistory(Callback):
 
     NaN stands where a layer has no such measure. `tinynet.plotting.gradient_history` draws it all.
 
-    A batch that is recorded takes a little longer, one that is not takes no time. A GradientHistory
-    that is passed to several calls of `fit` on one model goes on where it ended.
+    A batch that is recorded takes longer, in a small network twice as long; one that is not takes
+    no time. A GradientHistory that is passed to several calls of `fit` on one model goes on where
+    it ended.
     """
 
     @check_keywords

@@ -3,8 +3,8 @@
 All functions have this in common:
 
 - They draw into the Axes that ``ax=`` or ``axes=`` gives, and return those; else they make a Figure
-  and return it. A notebook shows the Figure of a cell's last line by itself; nothing is ever shown
-  with ``show()``.
+  and return it. A figure of your own finds room for all texts with ``layout="constrained"``. A
+  notebook shows the Figure of a cell's last line by itself; nothing is ever shown with ``show()``.
 - ``to_file=`` writes the figure, its ending (.png, .svg, .pdf) says how. Nothing is written
   otherwise, but by `plot_model`, whose file Keras has named.
 - pyplot and matplotlib's settings are neither used nor changed, so that a script, a notebook, a

@@ -228,7 +228,7 @@ def classification_report(
 
 
 _COLUMNS = ("precision", "recall", "f1")
-_MEANS = ("mean", "mean weighted by support")
+_MEANS = ("mean", "weighted mean")
 
 
 def _table(ax: Axes, report: metrics.ClassReport) -> None:

@@ -25,6 +25,8 @@ from tinynet.plotting.runs import Run, best, best_is_low, measures, read_runs
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_COLUMNS = 3  # panels beside each other
+
 Best = tuple[str, int, float]  # the label of a run, its best epoch, the value there
 
 
@@ -47,7 +49,7 @@ def learning_curves(history: Any, to_file: Path | None = None, *, axes: Any = No
     """
     runs = read_runs(history)
     names = measures(list(runs.values()))
-    page = panels(axes, len(names), "measure", columns=3, width=4.8, height=3.6)
+    page = panels(axes, len(names), "measure", columns=_COLUMNS, width=4.8, height=3.6)
     for ax, name in zip(page.axes, names, strict=True):
         _panel(ax, name, runs, page.width)
     if page.own and len(runs) > 1:
@@ -92,7 +94,7 @@ def _legends_below(page: Page) -> None:
     figure = page.figure
     figure.draw_without_rendering()
     tallest = max(legend.get_window_extent().height for legend in legends) / figure.dpi
-    rows = page.axes[-1].get_subplotspec().get_gridspec().nrows
+    rows = -(-len(page.axes) // _COLUMNS)
     figure.set_figheight(figure.get_figheight() + rows * tallest)
 
 

@@ -149,9 +149,8 @@ def fit(text: str, width: float, size: float, lines: int = 1) -> str:
 
 
 def fit_end(text: str, width: float, size: float) -> str:
-    """``text`` in ``width`` inches, cut off at its beginning: paths are told apart by their ends."""
-    start = 0
-    shown = text
+    """``text`` in ``width`` inches, cut off at its beginning: paths differ at their ends."""
+    start, shown = 0, text
     while text_width(shown, size) > width and start < len(text):
         start += 1
         shown = f"…{text[start:]}"

@@ -173,12 +173,14 @@ def _cell(ax: Axes, bars: Axes, answers: Answers, i: int, top: int, width: float
     ax.set_anchor("NW")  # so that the title stands above the bars too, however narrow the image
     names, predicted = answers.names, int(answers.predicted[i])
     true = None if answers.labels is None else int(answers.labels[i])
-    colour = INK if true is None else BLUE if true == predicted else VERMILION
-    mark = "" if true is None else "✓ " if true == predicted else "✗ "
+    sure = answers.confidence[i]
+    right = true == predicted and bool(np.isfinite(sure))
+    colour = INK if true is None else BLUE if right else VERMILION
+    mark = "" if true is None else "✓ " if right else "✗ "
     room = width + _BARS - 0.3
-    sure = f", {answers.confidence[i]:.0%}"
-    title = mark + fit(names[predicted], room - 0.5, MEDIUM) + sure
-    if true is not None and true != predicted:
+    said = f"{fit(names[predicted], room - 0.5, MEDIUM)}, {sure:.0%}"
+    title = mark + (said if np.isfinite(sure) else "no finite answer")
+    if true is not None and not right:
         title += f"\n    true: {fit(names[true], room - 0.6, MEDIUM)}"
     ax.set_title(title, loc="left", fontsize=MEDIUM, color=colour, parse_math=False)
     _probability_bars(bars, answers, i, top, colour, true)
@@ -201,7 +203,7 @@ def _probability_bars(
     ax.set_yticks(places, [fit(answers.names[c], 0.95, SMALL) for c in chosen], parse_math=False)
     ax.tick_params(axis="y", length=0, labelsize=SMALL, pad=2)
     ax.set_xlim(0, 1.55)  # room for "100%" behind a full bar
-    ax.set_ylim(len(chosen) - 0.5, -0.5)
+    ax.set_ylim(max(len(chosen), 4) - 0.5, -0.5)  # a bar or two do not fill the panel
 
 
 def _say(page: Page, text: str) -> None:

@@ -491,7 +491,7 @@ def test_a_state_of_every_batch_of_a_long_training_fits_into_a_file(tmp_path):
 @pytest.mark.parametrize(
     "value",
     [
-        object(), {1: 2}, 1 << 63, {"a": {1, 2}}, b"bytes",
+        object(), {1: 2}, 1 << 63, {"a": {1, 2}}, b"bytes", [1 << 63] * 99,
         np.zeros(3, np.int32), np.array([True]), np.zeros(0), [np.zeros((2, 0), np.float32)] * 99,
     ],
 )  # fmt: skip

@@ -51,9 +51,10 @@ def pack(value: Any, tensors: dict[str, Array]) -> Any:
 def _pack_list(items: list[Any] | tuple[Any, ...], tensors: dict[str, Array]) -> Any:
     if len(items) < _LONG:
         return [pack(item, tensors) for item in items]
-    for kind, dtype in ((float, np.float64), (int, np.int64)):
-        if all(type(item) is kind for item in items):
-            return {"list": _put(np.array(items, dtype), tensors)}
+    if all(type(item) is float for item in items):
+        return {"list": _put(np.array(items, np.float64), tensors)}
+    if all(type(item) is int and abs(item) < 1 << 63 for item in items):
+        return {"list": _put(np.array(items, np.int64), tensors)}
     text = strict_json.dumps([pack(item, tensors) for item in items])
     return {"json": _put(np.frombuffer(text, np.uint8), tensors)}
 

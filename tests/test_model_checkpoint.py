@@ -112,6 +112,12 @@ def test_what_cannot_be_is_refused_at_once(tmp_path, path, arguments, said):
         ModelCheckpoint(tmp_path / path, **arguments)
 
 
+@pytest.mark.parametrize("field", ["epoch.foo", "epoch[0]", "loss:d"])
+def test_a_template_that_cannot_be_filled_is_named(tmp_path, field):
+    with pytest.raises(ValueError, match=r"cannot fill '.*\.tinynet'.*there are epoch, loss"):
+        run(ModelCheckpoint(f"{tmp_path}/{{{field}}}.tinynet"), [1.0])
+
+
 def test_a_name_that_the_logs_lack_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"val_accuracy.*there are epoch, loss, val_loss"):
         run(ModelCheckpoint(tmp_path / "{val_accuracy}.tinynet"), [1.0])

@@ -265,6 +265,16 @@ def test_more_epochs_go_on_from_a_kept_backup(sample, tmp_path):
     assert train(sample, tmp_path / "b", fit={"epochs": 3}) == whole
 
 
+def test_the_folder_that_one_works_in_stays(sample, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x, y = images(sample)
+    model = Sequential([layers.Input(x.shape[1:]), layers.Flatten(), layers.Dense(10)])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.fit(x, y, verbose=0, callbacks=[BackupAndRestore(".")])
+    assert tmp_path.is_dir()
+    assert not list(tmp_path.iterdir())
+
+
 def test_other_files_in_the_folder_stay(sample, tmp_path):
     (tmp_path / "backup").mkdir()
     (tmp_path / "backup" / "mine.txt").write_text("mine")

@@ -98,5 +98,6 @@ class BackupAndRestore(Callback):
         """Delete the backup of a training that has come to its end."""
         if self.delete_checkpoint and self.model.loop.completed:
             self._path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # other files in it
-                self._path.parent.rmdir()
+            if self._path.parent != Path.cwd():
+                with contextlib.suppress(OSError):  # other files in it
+                    self._path.parent.rmdir()

@@ -109,7 +109,7 @@ class ModelCheckpoint(MonitorCallback):
         known = {"epoch": self._epoch + 1, **names, **logs}
         try:
             return check_path(self.filepath.format(**known))
-        except (KeyError, ValueError, IndexError) as error:
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise ValueError(
                 f"ModelCheckpoint cannot fill {self.filepath!r}: {error}; "
                 f"there are {', '.join(known)}"

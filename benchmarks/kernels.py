@@ -354,6 +354,9 @@ def main() -> int:
     if args.worker:
         serve(Bench, args.worker, args.threads)
         return 0
+    for part in args.only or []:
+        if not any(part in case.name for case in CASES):
+            parser.error(f"--only {part}: no case has that in its name")
     if args.quick:
         args.rounds = 1
     return run(args)

@@ -132,6 +132,27 @@ def test_a_folder_that_cannot_be_made_is_no_error(package: Path) -> None:
     assert files(package.parent) == before
 
 
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+def test_damaged_files_are_compiled_anew(package: Path, suffix: str) -> None:
+    assert run(package, WORK)[0] == RESULT
+    damaged = [path for path in files(package.parent / "cache") if path.suffix == suffix]
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert run(package, WORK)[0] == RESULT
+    assert run(package, WORK) == (RESULT, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limits")
+def test_a_full_disk_is_no_error(package: Path) -> None:
+    full = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+"""
+    assert run(package, full + WORK)[0] == RESULT
+    assert run(package, WORK)[0] == RESULT
+
+
 # --- whose folder --------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 from os import PathLike, fspath
+from pathlib import Path
 from typing import Any
 
 from tinynet.callbacks.base import Callback, Logs

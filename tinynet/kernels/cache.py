@@ -15,14 +15,14 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import llvmlite
 import numba
 import platformdirs
-from numba.core import event
+from numba.core import caching, ccallback, dispatcher, event
 
 config: Any = numba.config  # what the variables NUMBA_... say
 
@@ -67,12 +67,42 @@ def in_folder() -> Iterator[dict[str, bool]]:
     if FOLDER is None:
         yield {}
         return
+    makers: tuple[Any, ...] = dispatcher, ccallback
     previous = config.CACHE_DIR
     config.CACHE_DIR = str(FOLDER)
+    for maker in makers:
+        maker.FunctionCache = _Cache
     try:
         yield {"cache": True}
     finally:
         config.CACHE_DIR = previous
+        for maker in makers:
+            maker.FunctionCache = FunctionCache
+
+
+FunctionCache: Any = caching.FunctionCache
+
+
+class _Cache(FunctionCache):  # type: ignore[misc]
+    """numba's cache of one function, where a file that cannot be used is one that is not there.
+
+    A full disk, a file cut short by a crash, or a folder inside FOLDER that belongs to somebody
+    else must cost time only.
+    """
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """What was kept, or None."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # a damaged pickle raises any
+            with suppress(Exception):
+                self.flush()  # the index, so that both files are written anew
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep it, if that can be done."""
+        with suppress(OSError):
+            super().save_overload(sig, data)
 
 
 # --- saying so -----------------------------------------------------------------------------------

@@ -49,7 +49,10 @@ def cached(decorator: Any, *arguments: Any, **options: Any) -> Callable[[Any], A
 
     def decorate(function: Any) -> Any:
         with cache.in_folder() as option:
-            return decorator(*arguments, **option, **options)(function)
+            try:
+                return decorator(*arguments, **option, **options)(function)
+            except RuntimeError:  # numba finds no place that it can write to
+                return decorator(*arguments, **options)(function)
 
     return decorate
 

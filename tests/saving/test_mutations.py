@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "mutations.py"
-COUNT, SEALED_COUNT = 20_000, 3_000
+COUNT, SEALED_COUNT = 20_000, 2_000
 
 
 @pytest.fixture(scope="module")

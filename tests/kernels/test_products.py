@@ -166,3 +166,20 @@ def test_any_number_of_threads_gives_the_same_bits(kernel: Callable[[], Any]) ->
         results += [kernel() for _ in range(3)]
     for result in results:
         np.testing.assert_equal(result, results[0])
+
+
+def test_operands_that_do_not_fit_are_refused_before_anything_is_read() -> None:
+    a, b = numbers("float32", 4, 3), numbers("float32", 3, 5)
+    for wrong in (
+        lambda: compiled.matmul(a, b, transpose_b=True),
+        lambda: compiled.matmul(a, b, transpose_a=True),
+        lambda: compiled.matmul(a, a),
+        lambda: compiled.matmul(a, b.astype("float64")),
+    ):
+        with pytest.raises(ValueError, match=r"takes \(m, k\) and \(k, n\) of one dtype, got"):
+            wrong()
+    for out in (numbers("float32", 2, 2), numbers("float64", 4, 5), numbers("float32", 5, 4)):
+        before = out.copy()
+        with pytest.raises(ValueError, match=r"out must be \(4, 5\) in float32, got"):
+            compiled.matmul(a, b, out=out)
+        np.testing.assert_array_equal(out, before)

@@ -55,13 +55,21 @@ def matmul(
     transpose_b: bool = False,
     out: Array | None = None,
 ) -> Array:
-    """``op(a) @ op(b)``, where op transposes or not: (m, k) and (k, n) -> (m, n)."""
+    """``op(a) @ op(b)``, where op transposes or not: (m, k) and (k, n) -> (m, n).
+
+    Raises ValueError where shapes or dtypes do not fit. Other kernels leave that to the layers; this
+    one is called by hand, and would read and write past the ends of arrays.
+    """
     if not a.flags.carray:
         a, transpose_a = _c_order(a, transpose_a)
     if not b.flags.carray:
         b, transpose_b = _c_order(b, transpose_b)
     m = a.shape[1] if transpose_a else a.shape[0]
     n = b.shape[0] if transpose_b else b.shape[1]
+    if a.shape[0 if transpose_a else 1] != b.shape[1 if transpose_b else 0] or a.dtype != b.dtype:
+        raise ValueError(_misfit(a, b, transpose_a, transpose_b))
+    if out is not None and (out.shape != (m, n) or out.dtype != a.dtype):
+        raise ValueError(f"out must be {(m, n)} in {a.dtype}, got {out.shape} in {out.dtype}")
     if out is not None and out.flags.carray and not _overlap(out, a, b):
         fill(a, b, transpose_a, transpose_b, out)
         return out
@@ -71,6 +79,14 @@ def matmul(
         return c
     out[...] = c
     return out
+
+
+def _misfit(a: Array, b: Array, transpose_a: bool, transpose_b: bool) -> str:
+    a, b = a.T if transpose_a else a, b.T if transpose_b else b
+    return (
+        "matmul takes (m, k) and (k, n) of one dtype, got "
+        f"{a.shape} in {a.dtype} and {b.shape} in {b.dtype}"
+    )
 
 
 def _c_order(x: Array, transpose: bool) -> tuple[Array, bool]:

@@ -57,8 +57,8 @@ def matmul(
 ) -> Array:
     """``op(a) @ op(b)``, where op transposes or not: (m, k) and (k, n) -> (m, n).
 
-    Raises ValueError where shapes or dtypes do not fit. Other kernels leave that to the layers; this
-    one is called by hand, and would read and write past the ends of arrays.
+    Raises ValueError where shapes or dtypes do not fit. Other kernels leave that to the layers;
+    this one is called by hand, and would read and write past the ends of arrays.
     """
     if not a.flags.carray:
         a, transpose_a = _c_order(a, transpose_a)

@@ -29,7 +29,7 @@ from tinynet.saving.errors import (
     NotAModelFileError,
     TruncatedError,
 )
-from tinynet.saving.hashing import CHUNK, DIGEST_BYTES, Digest, Hashers
+from tinynet.saving.hashing import CHUNK, DIGEST_BYTES, READING, WRITING, Digest, Hashers
 from tinynet.saving.replacing import check_path, replacing, write_all
 
 Array = NDArray[Any]
@@ -85,7 +85,7 @@ def write(
         raise ValueError(f"a model file holds at most {MAX_TENSORS} tensors, got {len(arrays)}")
     table = _table(header, arrays)
     total = _end_of(table[-1]) if table else _start(header, table)
-    with replacing(path) as file, Hashers(total) as hashers:
+    with replacing(path) as file, Hashers(total, WRITING) as hashers:
         file.truncate(total)
         digests = []
         for entry in table:
@@ -248,7 +248,8 @@ class ModelFile:
         then hold anything.
         """
         try:
-            with Hashers(sum(array.nbytes for array in arrays.values())) as hashers:
+            total = sum(array.nbytes for array in arrays.values())
+            with Hashers(total, READING) as hashers:
                 digests = {}
                 for name, array in arrays.items():
                     digests[name] = hashers.digest(array.nbytes)

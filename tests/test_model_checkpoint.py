@@ -16,6 +16,9 @@ class Saver:
     def __init__(self):
         self.saved = []
 
+    def check_saveable(self):
+        pass
+
     def save(self, path):
         self.saved.append(("model", path.name))
         path.write_text("")
@@ -150,3 +153,19 @@ def test_the_best_model_of_a_real_training_comes_back(tmp_path):
     model.load_weights(tmp_path / "weights-1.tinynet")
     for found, expected in zip(model.weights, weights[0], strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+def test_a_model_that_cannot_be_saved_is_refused_before_it_trains(tmp_path):
+    class Mine(layers.ReLU):
+        pass
+
+    model = Sequential([layers.Input((5,)), layers.Dense(3), Mine()])
+    model.compile("adam", "mse")
+    before = model.get_weights()
+    x, y = np.ones((8, 5)), np.ones((8, 3))
+    with pytest.raises(TypeError, match="Mine"):
+        model.fit(x, y, verbose=0, callbacks=[ModelCheckpoint(tmp_path / "m.tinynet")])
+    np.testing.assert_array_equal(model.get_weights()[0], before[0])
+    callback = ModelCheckpoint(tmp_path / "m.tinynet", save_weights_only=True)
+    model.fit(x, y, verbose=0, callbacks=[callback])
+    assert (tmp_path / "m.tinynet").exists()

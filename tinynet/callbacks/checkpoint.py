@@ -32,7 +32,8 @@ class ModelCheckpoint(MonitorCallback):
     A file is replaced when the new one is whole: however the training ends, what is there is whole.
 
     Raises ValueError for a filepath of another ending or a template that cannot be filled, and
-    where a value of the validation is to be monitored after batches, which do not have it.
+    where a value of the validation is to be monitored after batches, which do not have it;
+    TypeError when the training begins for a model that `Model.save` cannot write.
     """
 
     @check_keywords
@@ -70,6 +71,11 @@ class ModelCheckpoint(MonitorCallback):
         self._batches = 0
 
     _STATE = "best", "_epoch", "_batches"
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Find out now, and not after an epoch, whether the model can be saved."""
+        if not self.save_weights_only:
+            self.model.check_saveable()
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Keep the epoch's number for the file's name."""

@@ -2,6 +2,9 @@
 
 Where NumPy makes an array for every step of a formula, these loops do all steps for one number, or
 one row, before the next. They work on arrays of one dimension or on (rows, columns).
+
+What it bought: softmax with cross-entropy of 32 rows of 10 takes 4 microseconds instead of NumPy's
+12, sigmoid of 51,200 numbers 67 instead of 107.
 """
 
 import numpy as np
@@ -146,23 +149,12 @@ def _sigmoid_gradient_block(block: int, dy: Array, y: Array, dx: Array) -> None:
 
 
 def tanh(x: Array) -> Array:
-    """``y = tanh(x)``."""
-    y = empty(x.shape, x.dtype)
-    _tanh(_slow_pool(y), plain(x).reshape(-1), y.reshape(-1))
-    return y
+    """``y = tanh(x)``.
 
-
-@jit()
-def _tanh(pool: int, x: Array, y: Array) -> None:
-    share(pool, blocks(x), _tanh_block, (x, y))
-
-
-@jit()
-def _tanh_block(block: int, x: Array, y: Array) -> None:
-    part = block_slice(block)
-    x, y = x[part], y[part]
-    for i in range(len(x)):
-        y[i] = np.tanh(x[i])
+    NumPy's own computes a vector of them at once: 18 microseconds for 51,200 numbers, where a
+    compiled loop over single ones took 365 on two threads.
+    """
+    return np.tanh(x, out=empty(x.shape, x.dtype))
 
 
 def tanh_gradient(dy: Array, y: Array) -> Array:
@@ -312,7 +304,7 @@ def activate(y: Array, activation: str, negative_slope: float) -> None:
         case "sigmoid":
             _sigmoid(_slow_pool(y), flat, flat)
         case "tanh":
-            _tanh(_slow_pool(y), flat, flat)
+            np.tanh(flat, out=flat)
         case "softmax":
             _softmax(rows(y), rows(y))
 

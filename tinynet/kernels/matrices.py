@@ -9,7 +9,7 @@
 
 A tile reads A along either axis, and B along its rows. So ``a.T @ b`` needs no copy, ``a @ b.T``
 needs one of a matrix transposed, and large matrices, whose rows are too far apart for the cache,
-are copied into the order in which the tiles read them.
+are copied into the order in which the tiles read them. What it bought is told in `tile`.
 """
 
 from functools import lru_cache

@@ -2,6 +2,8 @@
 
 A strip is some rows of C, as wide as a tile: the same columns of B serve all of its rows. A `Plan`
 lists the strips of a product; it depends on shapes alone and is made once for each.
+
+What it bought is told in `tile`: strips are how threads share out the tiles of a product.
 """
 
 from functools import lru_cache

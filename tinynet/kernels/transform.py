@@ -12,6 +12,8 @@ The matrices are known when the code is made, so zeros cost nothing, ones cost a
 where two rows (or columns) of M differ in signs only, what they share is computed once:
 
     a + b + c   and   a - b + c     from     a + c   and   b
+
+What it bought is told in `winograd`, which is built of it.
 """
 
 from typing import Any, NamedTuple

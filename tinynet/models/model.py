@@ -191,6 +191,10 @@ class Model(Layer):
         """
         writing.load_weights(self, filepath, skip_mismatch)
 
+    def check_saveable(self) -> None:
+        """Raises TypeError where `save` would, for parts that are not tinynet's own."""
+        writing.header_of(self, self.compiled)
+
     def to_json(self, **kwargs: Any) -> str:
         """The architecture, without weights, for `tinynet.models.model_from_json`.
 

@@ -54,14 +54,22 @@ def save_model(
     check_target(filepath, overwrite)
     require_weights(model, "save", "; to_json() keeps the architecture alone")
     compiled = check_bool("include_optimizer", include_optimizer) and model.compiled
-    header = {
+    header = header_of(model, compiled)
+    slots = slots_of(model) if compiled else {}
+    saving.write(filepath, header, {**weights_of(model), **slots})
+
+
+def header_of(model: Any, compiled: bool) -> dict[str, Any]:
+    """What a file says of a model beside its tensors; with ``compiled``, of its training too.
+
+    Raises TypeError for what is not tinynet's own, ValueError for too many layers.
+    """
+    return {
         "kind": "model",
         "model": plain(describe_model(model), "the model"),
         "generators": generators_of(model),
         "compiled": plain(describe_compiled(model), "the model") if compiled else None,
     }
-    slots = slots_of(model) if compiled else {}
-    saving.write(filepath, header, {**weights_of(model), **slots})
 
 
 def save_weights(model: Any, path: PathLike, overwrite: bool = True) -> None:

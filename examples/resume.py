@@ -38,7 +38,7 @@ def train(arguments: argparse.Namespace, folder: Path) -> None:
         ]
     )
     model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    model.fit(
+    history = model.fit(
         images,
         labels,
         epochs=arguments.epochs,
@@ -49,6 +49,7 @@ def train(arguments: argparse.Namespace, folder: Path) -> None:
         ],
     )
     model.save(folder / "model.tinynet")
+    keras.plotting.learning_curves(history, to_file=folder / "curves.png")
 
 
 def digest(path: Path) -> str:
@@ -94,7 +95,9 @@ def main() -> int:
     )
     parser.add_argument("--epochs", type=int, default=5, help="passes over the images")
     parser.add_argument("--seed", type=int, default=1, help="of weights, order and dropout")
-    parser.add_argument("--out", type=Path, default=Path("out"), help="folder for models")
+    parser.add_argument(
+        "--out", type=Path, default=Path("out"), help="folder for models and pictures"
+    )
     parser.add_argument(
         "--data", choices=("full", "sample"), default="sample",
         help="all 60,000 images, or the 6,000 that come with tinynet",
@@ -125,6 +128,7 @@ def main() -> int:
     print("\nSHA-256 of weights and optimizer:")
     for name, value in found.items():
         print(f"  {name:10}  {value}")
+    print("Learning curves:", ", ".join(str(folder / "curves.png") for folder in folders.values()))
     same = len(set(found.values())) == 1
     print("The two are the same, bit for bit." if same else "The two differ.")
     return 0 if same else 1

@@ -71,6 +71,8 @@ def test_resume_ends_with_the_same_weights_after_being_killed(tmp_path):
     assert digests[0] == digests[1]
     assert "The two are the same, bit for bit." in done.stdout
     assert "Killed.\nGoing on after " in done.stdout
+    curves = re.search(r"^Learning curves: (.*), (.*)$", done.stdout, re.M).groups()
+    assert len({(tmp_path / path).read_bytes() for path in curves}) == 1
 
 
 def test_an_example_needs_the_full_data_when_told_so(tmp_path):

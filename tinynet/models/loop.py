@@ -15,7 +15,7 @@ from tinynet.errors import check_bool, check_float, check_int
 from tinynet.metrics import Metric
 from tinynet.models.data import Batches, Labels
 from tinynet.models.packing import pack, unpack
-from tinynet.models.writing import generators_of, slots_of, walk, weights_of
+from tinynet.models.writing import generators_of, own_generators, slots_from, slots_of, weights_of
 
 Array = NDArray[Any]
 PathLike = str | os.PathLike[str]
@@ -129,7 +129,8 @@ class TrainingLoop:
                 raise saving.MisfitError(f"{str(path)!r} is no backup of a training")
             self._check_identity(path, file.header.get("made_by"))
             self._check_tensors(path, file.tensors)
-            arrays = {n: np.empty(t.shape, t.dtype) for n, t in file.tensors.items()}
+            # What is read becomes the optimizer's slots, which last.
+            arrays = {n: kernels.lasting_zeros(t.shape, t.dtype) for n, t in file.tensors.items()}
             file.read_into(arrays)
             try:
                 self._go_to(file.header, arrays)
@@ -144,17 +145,10 @@ class TrainingLoop:
         model, optimizer = self._model, self._model.optimizer
         state = unpack(header["training"], arrays)
         weights = weights_of(model)
-        slots: dict[str, dict[str, Array]] = {}
-        for name, array in arrays.items():
-            if name.startswith("optimizer/"):
-                key, slot = name.removeprefix("optimizer/").rsplit("/", 1)
-                kept = kernels.lasting_zeros(array.shape, array.dtype)
-                kept[...] = array
-                slots.setdefault(key, {})[slot] = kept
         iterations = check_int("iterations", state["iterations"], 0)
         learning_rate = check_float("learning_rate", state["learning_rate"], 0.0)
         stop_training = check_bool("stop_training", state["stop_training"])
-        own = {path: layer.own_generator() for path, layer in walk(model)}
+        generators = own_generators(model)
         self.epoch = check_int("epoch", state["epoch"], 0)
         self.step = check_int("step", state["step"], 0)
         self.batches.set_state(state["batches"])
@@ -163,11 +157,11 @@ class TrainingLoop:
         for callback, kept_state in zip(self._callbacks, state["callbacks"], strict=True):
             callback.set_state(kept_state)
         for path, kept_state in header["generators"].items():
-            random.restore(own[path] or random.generator(), kept_state)
+            random.restore(generators[path], kept_state)
         random.restore(random.generator(), state["generator"])
         for name, array in weights.items():
             array[...] = arrays[name]
-        optimizer.slots = slots
+        optimizer.slots = slots_from(arrays)
         optimizer.iterations = iterations
         optimizer.learning_rate = learning_rate
         model.stop_training = stop_training

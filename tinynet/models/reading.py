@@ -17,7 +17,7 @@ from tinynet.configs import deserialize
 from tinynet.errors import check_bool, check_int, check_keywords, received, shortened
 from tinynet.layers.base import Layer, shapes_only
 from tinynet.models.sequential import Sequential
-from tinynet.models.writing import MAX_LAYERS, walk, weights_of
+from tinynet.models.writing import MAX_LAYERS, own_generators, slots_from, weights_of
 from tinynet.saving import (
     MalformedError,
     MisfitError,
@@ -74,14 +74,12 @@ def _model_in(file: saving.ModelFile, compile: bool) -> Sequential:
     arrays = weights_of(model)
     found = {name: kernels.lasting_zeros(*like) for name, like in slots.items()} if compile else {}
     file.read_into({**arrays, **found})
-    for layer, state in generators:
-        random.restore(layer.own_generator() or random.generator(), state)
+    for generator, state in generators:
+        random.restore(generator, state)
     if parts is not None and compile:
         optimizer, loss, scores = parts
         model.compile(optimizer, loss, metrics=scores)
-        for name, array in found.items():
-            key, slot = name.removeprefix("optimizer/").rsplit("/", 1)
-            optimizer.slots.setdefault(key, {})[slot] = array
+        optimizer.slots = slots_from(found)
     return model
 
 
@@ -171,8 +169,8 @@ def _check_tensors(file: saving.ModelFile, expected: Mapping[str, Any]) -> None:
             )
 
 
-def _check_generators(data: Any, model: Sequential) -> list[tuple[Layer, Any]]:
-    own = {path: layer for path, layer in walk(model) if layer.own_generator() is not None}
+def _check_generators(data: Any, model: Sequential) -> list[tuple[np.random.Generator, Any]]:
+    own = own_generators(model)
     if not isinstance(data, dict) or data.keys() != own.keys():
         raise MisfitError(
             f"it must have the states of the generators of {', '.join(own) or 'no layer'}, got "

@@ -21,7 +21,7 @@ How a model is made from a file: `tinynet.models.reading`.
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,13 +29,13 @@ import numpy as np
 from tinynet import configs, initializers, metrics, random, saving
 from tinynet.errors import check_bool, check_keywords, received
 from tinynet.layers.base import Array, Layer, Shape
+from tinynet.layers.watch import leaf_layers
 
 MAX_LAYERS = 1_000
 
 _LISTED = 20  # weights of each kind in a message
 
 PathLike = str | os.PathLike[str]
-Describe = Callable[[Any], Any]
 
 
 # --- writing -------------------------------------------------------------------------------------
@@ -130,20 +130,25 @@ def slots_of(model: Any) -> dict[str, Array]:
     }
 
 
+def slots_from(arrays: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
+    """The slots among ``arrays``, named as by `slots_of`, in the way an optimizer keeps them."""
+    slots: dict[str, dict[str, Array]] = {}
+    for name, array in arrays.items():
+        if name.startswith("optimizer/"):
+            key, slot = name.removeprefix("optimizer/").rsplit("/", 1)
+            slots.setdefault(key, {})[slot] = array
+    return slots
+
+
+def own_generators(model: Any) -> dict[str, np.random.Generator]:
+    """The generators that layers have for themselves, by the layers' paths."""
+    found = {path: layer.own_generator() for path, layer in leaf_layers(model).items()}
+    return {path: generator for path, generator in found.items() if generator is not None}
+
+
 def generators_of(model: Any) -> dict[str, Any]:
     """The states of layers' own generators, by the layers' paths."""
-    found = {path: layer.own_generator() for path, layer in walk(model)}
-    return {path: random.state_of(rng) for path, rng in found.items() if rng is not None}
-
-
-def walk(model: Any, before: str = "") -> Iterator[tuple[str, Layer]]:
-    """Every layer that is no model, with its path: those of a model inside are its name/theirs."""
-    for layer in model.layers:
-        path = f"{before}{layer.name}"
-        if layer.inner_layers():
-            yield from walk(layer, f"{path}/")
-        else:
-            yield path, layer
+    return {path: random.state_of(rng) for path, rng in own_generators(model).items()}
 
 
 def describe_model(model: Any) -> dict[str, Any]:

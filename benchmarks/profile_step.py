@@ -81,7 +81,8 @@ COSTS: dict[str, Callable[[dict[str, Any], Any], int]] = {
     "conv2d_input_gradient": _conv2d_input_gradient,
 }
 
-# Arguments that a kernel writes to as well. Others are only read, but for "out".
+# Where results go. Of the other arguments, a kernel writes to these as well:
+OUTS = "out", "bias_out"
 IN_PLACE = {
     "sgd_update": {"param", "velocity"},
     "sgd_updates": {"params"},
@@ -118,7 +119,7 @@ def arrays_in(value: Any) -> list[np.ndarray]:
 
 def describe(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> str:
     """The shapes of the arrays, and what is switched on."""
-    not_data = "out", "prepared"
+    not_data = *OUTS, "prepared"
     given = [value for value in arguments if not isinstance(value, dict)]
     given += [value for name, value in keywords.items() if name not in not_data]
     shapes = ["x".join(map(str, array.shape)) or "()" for array in arrays_in(given)]
@@ -137,9 +138,9 @@ def cost_of(kernel: str, given: dict[str, Any], result: Any) -> Cost:
         multiply_adds = count(given, result) if count else None
     except (KeyError, AttributeError, IndexError, TypeError):
         multiply_adds = None  # the kernel has other arguments by now
-    read = [value for name, value in given.items() if name not in ("out", "prepared")]
+    read = [value for name, value in given.items() if name not in (*OUTS, "prepared")]
     written = [given.get(name) for name in IN_PLACE.get(kernel, ())]
-    return Cost(multiply_adds, _bytes(read) + _bytes([*written, given.get("out"), result]))
+    return Cost(multiply_adds, _bytes(read) + _bytes([*written, *map(given.get, OUTS), result]))
 
 
 def _bytes(values: list[Any]) -> int:

@@ -5,14 +5,18 @@ optimizer remembers of a weight from step to step (a velocity, a mean) are its s
 weights are keyed "layer name/param name".
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from operator import is_
 from typing import Any
 
+import numpy as np
+
 from tinynet import configs, kernels
 from tinynet.configs import serialize
 from tinynet.errors import check_bool, check_float, check_keywords, check_name, unknown_name
-from tinynet.kernels.reference import Array
+from tinynet.kernels.recording import each_time
+from tinynet.kernels.reference import Array, Rates
 
 __all__ = ["SGD", "Adam", "Optimizer", "RMSprop", "deserialize", "get", "serialize"]
 
@@ -149,7 +153,12 @@ class SGD(Optimizer):
             return
         params = [param for param, _, _ in weights]
         grads = [grad for _, grad, _ in weights]
-        kernels.sgd_updates(params, grads, self._learning_rate, prepared)
+        rates = prepared.setdefault("rates", np.empty(1))
+        each_time(self._set_rates, rates)
+        kernels.sgd_updates(params, grads, rates, prepared)
+
+    def _set_rates(self, rates: Rates) -> None:
+        rates[0] = self._learning_rate
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this optimizer again, with the learning rate of now."""
@@ -188,18 +197,21 @@ class Adam(Optimizer):
 
     def update_all(self, weights: Sequence[Weight], prepared: dict[str, Any]) -> None:
         """One step of all weights."""
+        rates = prepared.setdefault("rates", np.empty(4))
+        each_time(self._set_rates, rates)
         kernels.adam_updates(
             [param for param, _, _ in weights],
             [grad for _, grad, _ in weights],
             [slots["m"] for _, _, slots in weights],
             [slots["v"] for _, _, slots in weights],
-            self._learning_rate,
-            self.beta_1,
-            self.beta_2,
-            self.epsilon,
-            self.iterations + 1,
+            rates,
             prepared,
         )
+
+    def _set_rates(self, rates: Rates) -> None:
+        t = self.iterations + 1
+        alpha = self._learning_rate * math.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
+        rates[:] = alpha, 1 - self.beta_1, 1 - self.beta_2, self.epsilon
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this optimizer again, with the learning rate of now."""

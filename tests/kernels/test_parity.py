@@ -127,7 +127,11 @@ def dense_gradient(d: Draw) -> dict[str, Any]:
     options = finishing(d, n)
     del options["bias"]
     out = d.choice(None, d.writable(d.normal(k, n)))
-    return {**arrays, **options, "need_dx": d.choice(True, False), "out": out}
+    return {**arrays, **options, "need_dx": d.choice(True, False), "out": out, **bias_out(d, n)}
+
+
+def bias_out(d: Draw, channels: int) -> dict[str, Any]:
+    return {"bias_out": d.choice(None, d.writable(d.normal(channels)))}
 
 
 def finishing(d: Draw, channels: int) -> dict[str, Any]:
@@ -160,7 +164,8 @@ def bias_activation(d: Draw) -> dict[str, Any]:
 
 def bias_activation_gradient(d: Draw) -> dict[str, Any]:
     activation = d.choice("linear", "relu", "leaky_relu", "sigmoid", "tanh", "softmax")
-    return gradient(d) | {"activation": activation, "negative_slope": 0.3}
+    case = gradient(d) | {"activation": activation, "negative_slope": 0.3}
+    return case | bias_out(d, case["dy"].shape[-1])
 
 
 def labels(d: Draw, n: int, c: int) -> Array:
@@ -313,22 +318,21 @@ def adam_update(d: Draw) -> dict[str, Any]:
     return case | {"step": d.size(1, 100)}
 
 
-def updates(d: Draw, *slots: str, **rates: float) -> dict[str, Any]:
+def updates(d: Draw, *slots: str, rates: tuple[float, ...]) -> dict[str, Any]:
     """Lists of arrays for several weights, as many as make two groups."""
     weights = [update(d, *slots) for _ in range(d.choice(0, 1, 3, 9))]
     names = {"params": "param", "grads": "grad", "ms": "m", "vs": "v"}
     lists = {name: [w[one] for w in weights] for name, one in names.items()
              if one in ("param", "grad", *slots)}  # fmt: skip
-    return {**lists, "learning_rate": 0.1, **rates}
+    return {**lists, "rates": np.array(rates)}
 
 
 def sgd_updates(d: Draw) -> dict[str, Any]:
-    return updates(d)
+    return updates(d, rates=(0.1,))
 
 
 def adam_updates(d: Draw) -> dict[str, Any]:
-    case = updates(d, "m", "v", beta_1=0.9, beta_2=0.999, epsilon=1e-7)
-    return case | {"step": d.size(1, 100)}
+    return updates(d, "m", "v", rates=(0.1, 0.1, 0.001, 1e-7))
 
 
 def rmsprop_update(d: Draw) -> dict[str, Any]:
@@ -492,8 +496,11 @@ def test_which_convolutions_winograd_does(
     assert (winograd.geometry(x, kernel, strides, padding) is not None) == is_for_it
 
 
+OUTS = {"out", "bias_out"}  # where results go
+
+
 def check_parity(name: str, arguments: dict[str, Any], dtype: str) -> None:
-    written = ({"out"} | SLOTS) if "_update" in name else {"out"}
+    written = (OUTS | SLOTS) if "_update" in name else OUTS
     fast_arguments = {key: like(value) for key, value in arguments.items()}
     slow_arguments = {key: like(value) for key, value in arguments.items()}
     with np.errstate(all="ignore"):
@@ -501,10 +508,10 @@ def check_parity(name: str, arguments: dict[str, Any], dtype: str) -> None:
         slow = getattr(reference, name)(**slow_arguments)
         sums = getattr(reference, name)(**arguments | LINEAR) if name in SUMS else ()
 
-    out = fast_arguments.get("out")
-    assert out is None or any(got is out for got in as_tuple(fast))
+    outs = [out for name in OUTS if (out := fast_arguments.get(name)) is not None]
+    assert all(any(got is out for got in as_tuple(fast)) for out in outs)
     for got, expected in zip(as_tuple(fast), as_tuple(slow), strict=True):
-        if got is not None and got is not out:
+        if got is not None and not any(got is out for out in outs):
             # Where there is no compiled code, some kernels are those of the reference itself.
             assert got.flags.c_contiguous or getattr(compiled, name) is getattr(reference, name)
             given = fast_arguments.values()

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.kernels.bias import add_bias_to_rows, bias_gradient
-from tinynet.kernels.jit import REORDER, Number, jit, plain, rows
-from tinynet.kernels.memory import empty
+from tinynet.kernels.jit import REORDER, Number, entry, jit, plain, rows
+from tinynet.kernels.memory import empty, give, own
+from tinynet.kernels.recording import not_recorded
 from tinynet.kernels.reference import Array, Labels
 from tinynet.kernels.threads import block_slice, blocks, pool_for, share
 
@@ -39,7 +40,7 @@ def relu(x: Array) -> Array:
     return y
 
 
-@jit()
+@entry()
 def _relu(pool: int, x: Array, y: Array) -> None:
     share(pool, blocks(x), _relu_block, (x, y))
 
@@ -60,7 +61,7 @@ def relu_gradient(dy: Array, y: Array) -> Array:
     return dx
 
 
-@jit()
+@entry()
 def _relu_gradient(pool: int, dy: Array, y: Array, dx: Array) -> None:
     share(pool, blocks(dy), _relu_gradient_block, (dy, y, dx))
 
@@ -90,7 +91,7 @@ def leaky_relu_gradient(dy: Array, y: Array, negative_slope: float) -> Array:
     return dx
 
 
-@jit()
+@entry()
 def _leaky_relu(pool: int, x: Array, sign: Array, slope: Number, y: Array) -> None:
     """y = x where sign > 0, else slope * x."""
     share(pool, blocks(x), _leaky_relu_block, (x, sign, slope, y))
@@ -112,7 +113,7 @@ def sigmoid(x: Array) -> Array:
     return y
 
 
-@jit()
+@entry()
 def _sigmoid(pool: int, x: Array, y: Array) -> None:
     share(pool, blocks(x), _sigmoid_block, (x, y))
 
@@ -134,7 +135,7 @@ def sigmoid_gradient(dy: Array, y: Array) -> Array:
     return dx
 
 
-@jit()
+@entry()
 def _sigmoid_gradient(pool: int, dy: Array, y: Array, dx: Array) -> None:
     share(pool, blocks(dy), _sigmoid_gradient_block, (dy, y, dx))
 
@@ -154,6 +155,7 @@ def tanh(x: Array) -> Array:
     NumPy's own computes a vector of them at once: 18 microseconds for 51,200 numbers, where a
     compiled loop over single ones took 365 on two threads.
     """
+    not_recorded()
     return np.tanh(x, out=empty(x.shape, x.dtype))
 
 
@@ -164,7 +166,7 @@ def tanh_gradient(dy: Array, y: Array) -> Array:
     return dx
 
 
-@jit()
+@entry()
 def _tanh_gradient(pool: int, dy: Array, y: Array, dx: Array) -> None:
     share(pool, blocks(dy), _tanh_gradient_block, (dy, y, dx))
 
@@ -188,7 +190,7 @@ def softmax(x: Array) -> Array:
     return y
 
 
-@jit()
+@entry()
 def _softmax(x: Array, y: Array) -> None:
     for i in range(x.shape[0]):
         highest = _highest(x[i])
@@ -215,7 +217,7 @@ def softmax_gradient(dy: Array, y: Array) -> Array:
     return dx
 
 
-@jit(REORDER)
+@entry(REORDER)
 def _softmax_gradient(dy: Array, y: Array, dx: Array) -> None:
     for i in range(dy.shape[0]):
         total = dy.dtype.type(0)
@@ -232,7 +234,7 @@ def log_softmax(x: Array) -> Array:
     return y
 
 
-@jit()
+@entry()
 def _log_softmax(x: Array, y: Array) -> None:
     for i in range(x.shape[0]):
         highest = _highest(x[i])
@@ -251,7 +253,7 @@ def log_softmax_gradient(dy: Array, y: Array) -> Array:
     return dx
 
 
-@jit(REORDER)
+@entry(REORDER)
 def _log_softmax_gradient(dy: Array, y: Array, dx: Array) -> None:
     for i in range(dy.shape[0]):
         total = dy.dtype.type(0)
@@ -276,6 +278,7 @@ def bias_activation(
     y = out if out is not None and usable else empty(x.shape, x.dtype)
     if y is not x:
         y[...] = x
+        not_recorded()
     finish(y, bias, activation, negative_slope)
     if out is None or y is out:
         return y
@@ -305,12 +308,17 @@ def activate(y: Array, activation: str, negative_slope: float) -> None:
             _sigmoid(_slow_pool(y), flat, flat)
         case "tanh":
             np.tanh(flat, out=flat)
+            not_recorded()
         case "softmax":
             _softmax(rows(y), rows(y))
 
 
 def bias_activation_gradient(
-    dy: Array, y: Array, activation: str = "linear", negative_slope: float = 0.0
+    dy: Array,
+    y: Array,
+    activation: str = "linear",
+    negative_slope: float = 0.0,
+    bias_out: Array | None = None,
 ) -> tuple[Array, Array]:
     """``dx = dy * activation'(x + bias)`` and ``d_bias = dx`` summed over all axes but the last."""
     match activation:
@@ -324,8 +332,9 @@ def bias_activation_gradient(
             dx = softmax_gradient(dy, y)
         case _:
             dx = plain(dy)
-    dx, d_bias = bias_gradient(rows(dx), rows(y), activation == "relu")
-    return dx.reshape(dy.shape), d_bias
+    d_bias = own(bias_out, dy.shape[-1:], dy.dtype)
+    dx = bias_gradient(rows(dx), rows(y), activation == "relu", d_bias)
+    return dx.reshape(dy.shape), give(d_bias, bias_out)
 
 
 # --- softmax and cross-entropy together ----------------------------------------------------------
@@ -348,10 +357,12 @@ def softmax_cross_entropy(logits: Array, labels: Labels) -> tuple[Array, Array]:
 
 def _index(labels: Labels) -> NDArray[np.intp]:
     # Labels come in every integer type; the loops are compiled for one.
+    if labels.dtype != np.intp:
+        not_recorded()
     return plain(labels.astype(np.intp, copy=False))
 
 
-@jit()
+@entry()
 def _cross_entropy_of_index(
     logits: Array, labels: NDArray[np.intp], losses: Array, probabilities: Array
 ) -> None:
@@ -361,7 +372,7 @@ def _cross_entropy_of_index(
         losses[i] = -(logits[i, labels[i]] - highest - log_total)
 
 
-@jit()
+@entry()
 def _cross_entropy(logits: Array, labels: Array, losses: Array, probabilities: Array) -> None:
     zero = logits.dtype.type(0)
     for i in range(logits.shape[0]):
@@ -397,7 +408,7 @@ def softmax_cross_entropy_gradient(probabilities: Array, labels: Labels, weights
     return d_logits
 
 
-@jit()
+@entry()
 def _cross_entropy_gradient_of_index(
     probabilities: Array, weights: Array, labels: NDArray[np.intp], d_logits: Array
 ) -> None:
@@ -408,7 +419,7 @@ def _cross_entropy_gradient_of_index(
         d_logits[i, labels[i]] = (probabilities[i, labels[i]] - one) * weights[i]
 
 
-@jit(REORDER)
+@entry(REORDER)
 def _cross_entropy_gradient(
     probabilities: Array, weights: Array, labels: Array, d_logits: Array
 ) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from tinynet.kernels.jit import jit
+from tinynet.kernels.jit import entry, jit
 from tinynet.kernels.memory import empty
 from tinynet.kernels.reference import Array
 from tinynet.kernels.threads import pool_for, share
@@ -112,7 +112,7 @@ def add_bias_to_rows(y: Array, bias: Array, relu: bool) -> None:
     _add_bias(pool_for(_OPERATIONS * y.size), y.reshape(-1), m, c, bias, relu)
 
 
-@jit()
+@entry()
 def _add_bias(pool: int, y: Array, m: int, c: int, bias: Array, relu: bool) -> None:
     block = max(1, _BLOCK // c)
     share(pool, -(-m // block), _add_bias_block, (block, y, m, c, bias, relu))
@@ -126,30 +126,37 @@ def _add_bias_block(
     add_bias(y, first * c, c, min(block, m - first), c, bias, 0, relu)
 
 
-def bias_gradient(dy: Array, y: Array, relu: bool) -> tuple[Array, Array]:
-    """dx = dy, or dy where y > 0, and the sum of its rows: dy, y (m, c) -> dx (m, c), (c,)."""
+def bias_gradient(dy: Array, y: Array, relu: bool, d_bias: Array) -> Array:
+    """dx = dy, or dy where y > 0, and in d_bias (c,) the sum of its rows: dy, y (m, c)."""
     m, c = dy.shape
     dx = empty(dy.shape, dy.dtype)
     parts = _PARTS if dy.size > _PARTS * _BLOCK else 1
-    sums = np.zeros((parts, c), dy.dtype)
+    sums = np.empty((parts, c), dy.dtype)
     _gradient(
         pool_for(_OPERATIONS * dy.size), dy.reshape(-1), y.reshape(-1), dx.reshape(-1), m, c,
-        sums, relu,
+        sums, d_bias, relu,
     )  # fmt: skip
-    return dx, sums[0] if parts == 1 else sums.sum(axis=0)
+    return dx
 
 
-@jit()
+@entry()
 def _gradient(
-    pool: int, dy: Array, y: Array, dx: Array, m: int, c: int, sums: Array, relu: bool
-) -> None:
+    pool: int, dy: Array, y: Array, dx: Array, m: int, c: int, sums: Array, d_bias: Array,
+    relu: bool,
+) -> None:  # fmt: skip
     share(pool, len(sums), _gradient_part, (dy, y, dx, m, c, sums, relu))
+    for j in range(c):
+        d_bias[j] = sums[0, j]
+    for part in range(1, len(sums)):
+        for j in range(c):
+            d_bias[j] += sums[part, j]
 
 
 @jit()
 def _gradient_part(
     part: int, dy: Array, y: Array, dx: Array, m: int, c: int, sums: Array, relu: bool
 ) -> None:
+    sums[part] = dy.dtype.type(0)
     first, last = m * part // len(sums), m * (part + 1) // len(sums)
     block = max(1, _BLOCK // c)
     for start in range(first, last, block):

@@ -32,7 +32,7 @@ import numpy as np
 from tinynet.kernels import winograd
 from tinynet.kernels.activations import activate, finish
 from tinynet.kernels.geometry import Pair, output_size, pad_amounts
-from tinynet.kernels.jit import jit, plain
+from tinynet.kernels.jit import entry, jit, plain
 from tinynet.kernels.matrices import matmul
 from tinynet.kernels.memory import empty, zeros
 from tinynet.kernels.products import Plan, multiply, new_result, plan, strip, sum_of_parts
@@ -240,7 +240,7 @@ def _spread_products(
     return dx
 
 
-@jit()
+@entry()
 def _add_windows(pool: int, given: Array, strides: Pair, corner: Pair, dx: Array) -> None:
     share(pool, len(dx), _add_windows_of_image, (given, strides, corner, dx))
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from tinynet.kernels.activations import activate, bias_activation_gradient, finish
 from tinynet.kernels.bias import add_bias, row_gradient
-from tinynet.kernels.jit import jit, plain
+from tinynet.kernels.jit import entry, plain
 from tinynet.kernels.matrices import fill, is_large, matmul, product_plan
-from tinynet.kernels.memory import empty
+from tinynet.kernels.memory import empty, give, own
 from tinynet.kernels.products import multiply, plan, share_strips, strip
 from tinynet.kernels.reference import Array
 from tinynet.kernels.threads import pool_for
@@ -95,7 +95,7 @@ def _prepare(m: int, k: int, n: int, dtype: np.dtype[Any]) -> _Layer:
     )  # fmt: skip
 
 
-@jit()
+@entry()
 def _dense(
     pool: int, address: int, x: Array, kernel: Array, y: Array, parts: int,
     strips: NDArray[np.int64], bias: Array, relu: bool,
@@ -125,12 +125,11 @@ def dense_gradient(
     negative_slope: float = 0.0,
     need_dx: bool = True,
     out: Array | None = None,
+    bias_out: Array | None = None,
 ) -> tuple[Array | None, Array, Array]:
-    """dx (m, k) or None, d_kernel (k, n) and d_bias (n,); ``out`` is where d_kernel goes."""
+    """dx (m, k) or None, d_kernel (k, n), d_bias (n,); these two go to ``out`` and ``bias_out``."""
     (m, k), n = x.shape, kernel.shape[1]
-    d_kernel = out
-    if d_kernel is None or not d_kernel.flags.carray:
-        d_kernel = empty((k, n), x.dtype)
+    d_kernel, d_bias = own(out, (k, n), x.dtype), own(bias_out, (n,), x.dtype)
     if (
         activation not in ("linear", "relu")
         or m > _MOST_ROWS
@@ -138,24 +137,20 @@ def dense_gradient(
         or not (m and k and n and dy.flags.carray and x.flags.carray)
         or not (y.flags.carray and kernel.flags.carray)
     ):
-        dz, d_bias = bias_activation_gradient(dy, y, activation, negative_slope)
+        dz, _ = bias_activation_gradient(dy, y, activation, negative_slope, d_bias)
         matmul(x, dz, transpose_a=True, out=d_kernel)
         dx = matmul(dz, kernel, transpose_b=True) if need_dx else None
     else:
         layer = _prepare(m, k, n, x.dtype)
         dx = empty((m, k) if need_dx else (0, 0), x.dtype)
-        d_bias = np.zeros(n, x.dtype)
         _dense_gradient(
             pool_for(m * k * n), layer.address, dy, x, y, kernel, activation == "relu",
             layer.for_kernel, layer.for_dx, dx, d_kernel, d_bias,
         )  # fmt: skip
-    if out is not None and out is not d_kernel:
-        out[...] = d_kernel
-        d_kernel = out
-    return dx if need_dx else None, d_kernel, d_bias
+    return dx if need_dx else None, give(d_kernel, out), give(d_bias, bias_out)
 
 
-@jit()
+@entry()
 def _dense_gradient(
     pool: int, address: int, dy: Array, x: Array, y: Array, kernel: Array, relu: bool,
     for_kernel: NDArray[np.int64], for_dx: NDArray[np.int64], dx: Array, d_kernel: Array,
@@ -165,6 +160,7 @@ def _dense_gradient(
     m, n = dy.shape
     k = x.shape[1]
     dz = np.empty(m * n, dy.dtype)
+    d_bias[:] = dy.dtype.type(0)
     row_gradient(dy.reshape(-1), y.reshape(-1), dz, 0, m, n, d_bias, 0, relu)
     share_strips(pool, address, x.reshape(-1), dz, d_kernel.reshape(-1), for_kernel)
     if dx.size > 0:

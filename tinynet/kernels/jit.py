@@ -7,7 +7,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.kernels import cache
+from tinynet.kernels import cache, recording
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,6 +44,16 @@ def jit(fastmath: frozenset[str] = frozenset()) -> Callable[[Callable[P, R]], Ca
     return decorate
 
 
+def entry(fastmath: frozenset[str] = frozenset()) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """`jit` for a function that Python calls, so that it can be recorded (see `recording`)."""
+
+    def decorate(function: Callable[P, None]) -> Callable[P, None]:
+        compiled = jit(fastmath)(function)
+        return compiled if config.DISABLE_JIT else recording.Entry(compiled)
+
+    return decorate
+
+
 def cached(decorator: Any, *arguments: Any, **options: Any) -> Callable[[Any], Any]:
     """``decorator(*arguments, **options)``, with a cache on disk where there is a folder for it."""
 
@@ -63,7 +73,10 @@ def plain(x: NDArray[Scalar]) -> NDArray[Scalar]:
     numba compiles a function anew for each layout, and for read-only arrays. Copying those that
     are rare here means that each kernel is compiled once for each dtype.
     """
-    return x if x.flags.carray else np.array(x, order="C")
+    if x.flags.carray:
+        return x
+    recording.not_recorded()
+    return np.array(x, order="C")
 
 
 def rows(x: NDArray[Scalar]) -> NDArray[Scalar]:

@@ -16,7 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from tinynet.kernels.jit import jit, plain
+from tinynet.kernels.jit import entry, jit, plain
 from tinynet.kernels.memory import empty
 from tinynet.kernels.products import Plan, Strip, multiply, plan, strip
 from tinynet.kernels.reference import Array
@@ -195,7 +195,7 @@ def _tile_width(height: int, itemsize: int) -> int:
     return -(-height // lanes) * lanes
 
 
-@jit()
+@entry()
 def _pack_tiles(
     pool: int, a: Array, a_row: int, a_inner: int, m: int, k: int, height: int, tiles: Array
 ) -> None:
@@ -231,7 +231,7 @@ def _pack_some_tiles(
                         flat[at + i * room + r] = zero
 
 
-@jit()
+@entry()
 def _pack_panels(
     pool: int, b: Array, b_row: int, b_inner: int, k: int, n: int, panels: Array
 ) -> None:

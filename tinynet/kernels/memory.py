@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from tinynet.kernels.recording import not_recorded
+
 _LEAST = 1 << 16  # bytes; below this NumPy's own allocator is as quick
 _FEW = _LEAST // 16  # entries, which are never that many bytes
 _KEPT = 8  # arrays of one shape
@@ -51,6 +53,20 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     array = np.empty(shape, dtype)
     kept.append(array)
     return array
+
+
+def own(out: NDArray[Any] | None, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """``out`` if compiled code can write to it, otherwise another array, for `give`."""
+    return out if out is not None and out.flags.carray else empty(shape, dtype)
+
+
+def give(result: NDArray[Any], out: NDArray[Any] | None) -> NDArray[Any]:
+    """``out`` with the result in it; the result itself where there is no ``out``."""
+    if out is None or out is result:
+        return result
+    out[...] = result
+    not_recorded()
+    return out
 
 
 def _references_of_unused(kept: deque[NDArray[Any]]) -> int:

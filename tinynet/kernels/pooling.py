@@ -14,7 +14,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from tinynet.kernels.geometry import Pair, output_size, pad_amounts
-from tinynet.kernels.jit import jit, plain
+from tinynet.kernels.jit import entry, jit, plain
 from tinynet.kernels.memory import empty, zeros
 from tinynet.kernels.reference import Array, Shape4
 from tinynet.kernels.threads import pool_for, share
@@ -209,7 +209,7 @@ def max_pool2d(
     return y, winners
 
 
-@jit()
+@entry()
 def _max_pool(
     pool: int, x: Array, pool_size: Pair, strides: Pair, corner: Pair, y: Array, winners: Winners
 ) -> None:
@@ -259,7 +259,7 @@ def max_pool2d_gradient(
     return dx
 
 
-@jit()
+@entry()
 def _max_pool_gradient(
     pool: int, dy: Array, winners: Winners, pool_size: Pair, strides: Pair, corner: Pair, dx: Array
 ) -> None:
@@ -298,7 +298,7 @@ def average_pool2d(x: Array, pool_size: Pair, strides: Pair, padding: str = "val
     return y
 
 
-@jit()
+@entry()
 def _average_pool(x: Array, pool_size: Pair, strides: Pair, corner: Pair, y: Array) -> None:
     images, rows, columns, channels = y.shape
     for n in range(images):
@@ -327,7 +327,7 @@ def average_pool2d_gradient(
     return dx
 
 
-@jit()
+@entry()
 def _average_pool_gradient(
     dy: Array, pool_size: Pair, strides: Pair, corner: Pair, dx: Array
 ) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.kernels.bias import add_bias
-from tinynet.kernels.jit import jit
+from tinynet.kernels.jit import entry, jit
 from tinynet.kernels.memory import empty, zeros
 from tinynet.kernels.reference import Array
 from tinynet.kernels.threads import block_slice, blocks, pool_for, share
@@ -130,7 +130,7 @@ def share_strips(
     share(pool, len(strips), _task, (address, a, b, c, strips, 1, 1, 0, 0, 0, False, c, False))
 
 
-@jit()
+@entry()
 def _multiply(
     pool: int, address: int, a: Array, b: Array, c: Array, strips: NDArray[np.int64], items: int,
     groups: int, a_step: int, b_step: int, c_step: int, finish: bool, bias: Array, relu: bool,
@@ -168,7 +168,7 @@ def sum_of_parts(parts: Array) -> Array:
     return total
 
 
-@jit()
+@entry()
 def _sum(pool: int, parts: Array, total: Array) -> None:
     share(pool, blocks(total), _sum_block, (parts, total))
 

@@ -23,6 +23,7 @@ Array = NDArray[np.floating]
 Labels = NDArray[Any]
 Shape4 = tuple[int, int, int, int]
 Prepared = dict[str, Any]
+Rates = NDArray[np.float64]  # the numbers of one step, in an array, so that a step can be recorded
 
 # OpenBLAS may read beyond its operands and drop what it made of that. Where those bytes happen to
 # be a NaN, NumPy warns of an invalid value in a product that has none (numpy issue 24067).
@@ -154,9 +155,16 @@ def _activate(z: Array, activation: str, negative_slope: float) -> Array:
 
 
 def bias_activation_gradient(
-    dy: Array, y: Array, activation: str = "linear", negative_slope: float = 0.0
+    dy: Array,
+    y: Array,
+    activation: str = "linear",
+    negative_slope: float = 0.0,
+    bias_out: Array | None = None,
 ) -> tuple[Array, Array]:
-    """``dx = dy * activation'(x + bias)`` and ``d_bias = dx`` summed over all axes but the last."""
+    """``dx = dy * activation'(x + bias)`` and ``d_bias = dx`` summed over all axes but the last.
+
+    d_bias goes into ``bias_out`` if there is one.
+    """
     match activation:
         case "relu":
             dx = relu_gradient(dy, y)
@@ -170,7 +178,7 @@ def bias_activation_gradient(
             dx = softmax_gradient(dy, y)
         case _:
             dx = dy.copy()
-    return dx, dx.sum(axis=tuple(range(dx.ndim - 1)))
+    return dx, np.sum(dx, axis=tuple(range(dx.ndim - 1)), out=bias_out)
 
 
 def dense(
@@ -196,13 +204,15 @@ def dense_gradient(
     negative_slope: float = 0.0,
     need_dx: bool = True,
     out: Array | None = None,
+    bias_out: Array | None = None,
 ) -> tuple[Array | None, Array, Array]:
     """dx (m, k), or None where nobody needs it, d_kernel (k, n) and d_bias (n,).
 
     With z = x @ kernel + bias: ``dz = dy * activation'(z)``, ``d_bias = dz.sum(0)``,
-    ``d_kernel = x.T @ dz``, which goes into ``out`` if there is one, and ``dx = dz @ kernel.T``.
+    ``d_kernel = x.T @ dz`` and ``dx = dz @ kernel.T``; d_kernel goes into ``out`` and d_bias into
+    ``bias_out`` where there is one.
     """
-    dz, d_bias = bias_activation_gradient(dy, y, activation, negative_slope)
+    dz, d_bias = bias_activation_gradient(dy, y, activation, negative_slope, bias_out)
     d_kernel = matmul(x, dz, transpose_a=True, out=out)
     dx = matmul(dz, kernel, transpose_b=True) if need_dx else None
     return dx, d_kernel, d_bias
@@ -501,26 +511,24 @@ def adam_update(
     ``alpha = learning_rate * sqrt(1 - beta_2**step) / (1 - beta_1**step)``,
     ``param -= alpha * m / (sqrt(v) + epsilon)``
     """
-    dtype = param.dtype.type
-    m += dtype(1 - beta_1) * (grad - m)
-    v += dtype(1 - beta_2) * (grad * grad - v)
     alpha = learning_rate * np.sqrt(1 - beta_2**step) / (1 - beta_1**step)
-    param -= dtype(alpha) * m / (np.sqrt(v) + dtype(epsilon))
+    rates = np.array([alpha, 1 - beta_1, 1 - beta_2, epsilon])
+    adam_updates([param], [grad], [m], [v], rates)
 
 
 def sgd_updates(
     params: Sequence[Array],
     grads: Sequence[Array],
-    learning_rate: float,
+    rates: Rates,
     prepared: Prepared | None = None,
 ) -> None:
-    """`sgd_update`, without a velocity, of all weights of a model.
+    """`sgd_update`, without a velocity, of all weights of a model; rates: (learning_rate,).
 
     ``prepared`` is a dict that the caller keeps as long as he comes with the same arrays: room for
     what the compiled kernel needs to do only once.
     """
     for param, grad in zip(params, grads, strict=True):
-        sgd_update(param, grad, None, learning_rate)
+        sgd_update(param, grad, None, rates[0])
 
 
 def adam_updates(
@@ -528,16 +536,18 @@ def adam_updates(
     grads: Sequence[Array],
     ms: Sequence[Array],
     vs: Sequence[Array],
-    learning_rate: float,
-    beta_1: float,
-    beta_2: float,
-    epsilon: float,
-    step: int,
+    rates: Rates,
     prepared: Prepared | None = None,
 ) -> None:
-    """`adam_update` of all weights of a model; ``prepared`` as for `sgd_updates`."""
+    """`adam_update` of all weights of a model; ``prepared`` as for `sgd_updates`.
+
+    rates: (alpha, 1 - beta_1, 1 - beta_2, epsilon), with the alpha of this step.
+    """
     for param, grad, m, v in zip(params, grads, ms, vs, strict=True):
-        adam_update(param, grad, m, v, learning_rate, beta_1, beta_2, epsilon, step)
+        alpha, rate_1, rate_2, epsilon = rates.astype(param.dtype)
+        m += rate_1 * (grad - m)
+        v += rate_2 * (grad * grad - v)
+        param -= alpha * m / (np.sqrt(v) + epsilon)
 
 
 def rmsprop_update(

@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.kernels.jit import jit
+from tinynet.kernels.jit import entry, jit
 from tinynet.kernels.memory import empty
+from tinynet.kernels.recording import not_recorded
 from tinynet.kernels.threads import pool_for, share
-
-# From so many bytes on it is worth more than NumPy's own function.
-_LEAST_BYTES = 1 << 15
 
 # A task has so many samples.
 _SAMPLES = 4
@@ -27,14 +25,15 @@ _BLOCK = 1 << 14
 def copy(x: NDArray[Any]) -> NDArray[Any]:
     """A copy of x in C order."""
     y = empty(x.shape, x.dtype)
-    if x.nbytes < _LEAST_BYTES or not x.flags.carray:
+    if not x.flags.carray:
         y[...] = x
+        not_recorded()
         return y
     _copy(pool_for(4 * x.nbytes), x.reshape(-1).view(np.uint8), y.reshape(-1).view(np.uint8))
     return y
 
 
-@jit()
+@entry()
 def _copy(pool: int, x: NDArray[np.uint8], y: NDArray[np.uint8]) -> None:
     share(pool, -(-len(x) // _BLOCK), _copy_block, (x, y))
 
@@ -50,15 +49,16 @@ def _copy_block(block: int, x: NDArray[np.uint8], y: NDArray[np.uint8]) -> None:
 def take(x: NDArray[Any], indices: NDArray[np.intp]) -> NDArray[Any]:
     """``y = x[indices]``: the samples of a batch, x of any dtype; indices from 0 to len(x) - 1."""
     y = empty((len(indices), *x.shape[1:]), x.dtype)
-    if y.nbytes < _LEAST_BYTES or not x.flags.carray:
+    if not (x.flags.carray and len(indices)):
         # With an out, np.take is quick only where it need not check the indices.
+        not_recorded()
         return np.take(x, indices, axis=0, out=y, mode="clip")
     source, target = x.reshape(-1).view(np.uint8), y.reshape(-1).view(np.uint8)
     _take(pool_for(4 * y.nbytes), source, indices, y.nbytes // len(indices), target)
     return y
 
 
-@jit()
+@entry()
 def _take(
     pool: int, x: NDArray[np.uint8], indices: NDArray[np.intp], size: int, y: NDArray[np.uint8]
 ) -> None:

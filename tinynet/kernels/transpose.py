@@ -17,7 +17,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from tinynet.kernels.jit import jit
+from tinynet.kernels.jit import entry, jit
 from tinynet.kernels.reference import Array
 from tinynet.kernels.threads import pool_for, share
 from tinynet.kernels.vectors import REGISTERS, in_either, intrinsic, load_vector, store_vector
@@ -74,7 +74,7 @@ def transpose(x: Array, y: Array) -> None:
     _transpose(pool_for(x.size), x.reshape(-1), y.reshape(-1), *x.shape)
 
 
-@jit()
+@entry()
 def _transpose(pool: int, x: Array, y: Array, m: int, n: int) -> None:
     lanes = block_lanes(x.itemsize)
     share(pool, -(-n // lanes), _transpose_columns, (x, y, m, n))

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinynet.kernels import reference
-from tinynet.kernels.jit import Number, jit, plain
-from tinynet.kernels.reference import Array, Prepared
+from tinynet.kernels.jit import Number, entry, jit, plain
+from tinynet.kernels.recording import not_recorded
+from tinynet.kernels.reference import Array, Prepared, Rates
 from tinynet.kernels.threads import block_slice, blocks, pool_for, share
 
 # What one entry takes, in multiply-adds: mostly memory; or a square root and a division.
@@ -73,7 +74,7 @@ def sgd_update(
 ) -> None:
     """Stochastic gradient descent, with momentum if there is a velocity."""
     if velocity is None:
-        sgd_updates([param], [grad], learning_rate)
+        sgd_updates([param], [grad], np.array([learning_rate]))
         return
     if not (param.flags.carray and velocity.flags.carray):
         reference.sgd_update(param, grad, velocity, learning_rate, momentum, nesterov)
@@ -88,20 +89,22 @@ def sgd_update(
 def sgd_updates(
     params: Sequence[Array],
     grads: Sequence[Array],
-    learning_rate: float,
+    rates: Rates,
     prepared: Prepared | None = None,
 ) -> None:
-    """`sgd_update`, without a velocity, of all weights of a model."""
+    """`sgd_update`, without a velocity, of all weights of a model; rates: (learning_rate,)."""
     groups = _groups(prepared, params, grads)
     if groups is None:
-        reference.sgd_updates(params, grads, learning_rate)
+        not_recorded()
+        reference.sgd_updates(params, grads, rates)
         return
     for size, (p, g) in groups:
-        _sgd(pool_for(_SGD_OPERATIONS * size), p, g, p[0].dtype.type(learning_rate))
+        _sgd(pool_for(_SGD_OPERATIONS * size), p, g, rates)
 
 
-@jit()
-def _sgd(pool: int, params: Group, grads: Group, learning_rate: Number) -> None:
+@entry()
+def _sgd(pool: int, params: Group, grads: Group, rates: Rates) -> None:
+    learning_rate = params[0].dtype.type(rates[0])
     share(pool, _SHARES, _sgd_share, (params, grads, learning_rate))
 
 
@@ -116,7 +119,7 @@ def _sgd_share(number: int, params: Group, grads: Group, learning_rate: Number) 
             p[i] -= learning_rate * g[i]
 
 
-@jit()
+@entry()
 def _sgd_momentum(
     pool: int, param: Array, grad: Array, velocity: Array, learning_rate: Number, momentum: Number,
     nesterov: bool,
@@ -152,7 +155,9 @@ def adam_update(
     step: int,
 ) -> None:
     """One step of Adam; step counts from 1."""
-    adam_updates([param], [grad], [m], [v], learning_rate, beta_1, beta_2, epsilon, step)
+    alpha = learning_rate * math.sqrt(1 - beta_2**step) / (1 - beta_1**step)
+    rates = np.array([alpha, 1 - beta_1, 1 - beta_2, epsilon])
+    adam_updates([param], [grad], [m], [v], rates)
 
 
 def adam_updates(
@@ -160,36 +165,27 @@ def adam_updates(
     grads: Sequence[Array],
     ms: Sequence[Array],
     vs: Sequence[Array],
-    learning_rate: float,
-    beta_1: float,
-    beta_2: float,
-    epsilon: float,
-    step: int,
+    rates: Rates,
     prepared: Prepared | None = None,
 ) -> None:
-    """`adam_update` of all weights of a model."""
+    """`adam_update` of all weights of a model; rates: (alpha, 1 - beta_1, 1 - beta_2, epsilon)."""
     groups = _groups(prepared, params, grads, ms, vs)
     if groups is None:
-        rates = learning_rate, beta_1, beta_2, epsilon
-        reference.adam_updates(params, grads, ms, vs, *rates, step)
+        not_recorded()
+        reference.adam_updates(params, grads, ms, vs, rates)
         return
-    alpha = learning_rate * math.sqrt(1 - beta_2**step) / (1 - beta_1**step)
     for size, (p, g, m, v) in groups:
-        number = p[0].dtype.type
-        _adam(
-            pool_for(_ADAM_OPERATIONS * size), p, g, m, v,
-            number(alpha), number(1 - beta_1), number(1 - beta_2), number(epsilon),
-        )  # fmt: skip
+        _adam(pool_for(_ADAM_OPERATIONS * size), p, g, m, v, rates)
 
 
-@jit()
+@entry()
 def _adam(
-    pool: int, params: Group, grads: Group, ms: Group, vs: Group, alpha: Number, rate_1: Number,
-    rate_2: Number, epsilon: Number,
-) -> None:  # fmt: skip
-    share(
-        pool, _SHARES, _adam_share, (params, grads, ms, vs, alpha, rate_1, rate_2, epsilon)
-    )  # fmt: skip
+    pool: int, params: Group, grads: Group, ms: Group, vs: Group, rates: Rates
+) -> None:
+    number = params[0].dtype.type
+    alpha, rate_1 = number(rates[0]), number(rates[1])
+    rate_2, epsilon = number(rates[2]), number(rates[3])
+    share(pool, _SHARES, _adam_share, (params, grads, ms, vs, alpha, rate_1, rate_2, epsilon))
 
 
 @jit()
@@ -235,7 +231,7 @@ def rmsprop_update(
         _rmsprop_momentum(*flat, *rates, velocity.reshape(-1), dtype(momentum))
 
 
-@jit()
+@entry()
 def _rmsprop(
     pool: int, param: Array, grad: Array, mean_square: Array, learning_rate: Number, rho: Number,
     one_minus_rho: Number, epsilon: Number,
@@ -258,7 +254,7 @@ def _rmsprop_block(
         p[i] -= learning_rate * g[i] / np.sqrt(square[i] + epsilon)
 
 
-@jit()
+@entry()
 def _rmsprop_momentum(
     pool: int, param: Array, grad: Array, mean_square: Array, learning_rate: Number, rho: Number,
     one_minus_rho: Number, epsilon: Number, velocity: Array, momentum: Number,

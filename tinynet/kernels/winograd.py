@@ -44,7 +44,7 @@ import numpy as np
 
 from tinynet.kernels.bias import add_bias
 from tinynet.kernels.geometry import Pair, output_size, pad_amounts
-from tinynet.kernels.jit import jit, plain
+from tinynet.kernels.jit import entry, jit, plain
 from tinynet.kernels.memory import empty
 from tinynet.kernels.products import sum_of_parts, zero_bias
 from tinynet.kernels.reference import Array, Shape4
@@ -151,7 +151,7 @@ def conv2d(x: Array, kernel: Array, g: Geometry, bias: Array | None, relu: bool)
     return y
 
 
-@jit()
+@entry()
 def _conv2d(
     pool: int, address: int, x: Array, u: Array, y: Array, g: Geometry, finish: bool, bias: Array,
     relu: bool,
@@ -206,7 +206,7 @@ def conv2d_kernel_gradient(x: Array, dy: Array, g: Geometry) -> Array:
     return sum_of_parts(parts)
 
 
-@jit()
+@entry()
 def _kernel_gradient(
     pool: int, address: int, x: Array, dy: Array, parts: Array, g: Geometry
 ) -> None:
@@ -259,7 +259,7 @@ def conv2d_input_gradient(dy: Array, kernel: Array, g: Geometry) -> Array:
     return dx
 
 
-@jit()
+@entry()
 def _input_gradient(pool: int, address: int, dy: Array, u: Array, dx: Array, g: Geometry) -> None:
     tiles = g.tile_rows * g.tile_columns
     images = max(1, _CHUNK // tiles)  # for a task, since tiles of an image are added to each other
@@ -295,7 +295,7 @@ def _u(kernel: Array) -> Array:
     return u
 
 
-@jit()
+@entry()
 def _map_kernel(kernel: Array, u: Array, channels: int) -> None:
     _kernel_to_u(
         kernel, _whole(0, WINDOW, channels), u, _whole(0, INPUTS, channels + _GAP), channels

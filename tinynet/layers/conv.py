@@ -122,13 +122,13 @@ class Conv2D(Layer):
     def backward_params(self, dy: Array) -> Array:
         """d_kernel from x and dz, d_bias = the sum of dz; returns dz = dy * activation'(z)"""
         dy, (x, y, activation) = self.recall(dy)
-        dz, d_bias = kernels.bias_activation_gradient(dy, y, activation, LEAKY_RELU_SLOPE)
+        dz, _ = kernels.bias_activation_gradient(
+            dy, y, activation, LEAKY_RELU_SLOPE, self.grads.get("bias")
+        )
         shape = self.params["kernel"].shape
         self.grads["kernel"][:] = kernels.conv2d_kernel_gradient(
             x, dz, shape, self.strides, self.padding
         )
-        if self.use_bias:
-            self.grads["bias"][:] = d_bias
         return dz
 
     def multiply_adds(self, input_shape: Shape) -> int:

@@ -80,12 +80,10 @@ class Dense(Layer):
 
     def _backward(self, dy: Array, need_dx: bool) -> Any:
         dy, (x, y, activation) = self.recall(dy)
-        dx, _, d_bias = kernels.dense_gradient(
+        dx, _, _ = kernels.dense_gradient(
             _rows(dy), _rows(x), y, self.params["kernel"], activation, LEAKY_RELU_SLOPE,
-            need_dx, out=self.grads["kernel"],
+            need_dx, out=self.grads["kernel"], bias_out=self.grads.get("bias"),
         )  # fmt: skip
-        if self.use_bias:
-            self.grads["bias"][:] = d_bias
         return dx if dx is None or x.ndim == 2 else dx.reshape(x.shape)
 
     def multiply_adds(self, input_shape: Shape) -> int:

@@ -6,6 +6,7 @@ import numpy as np
 
 from tinynet import kernels, random
 from tinynet.errors import check_float, check_int
+from tinynet.kernels.recording import each_time
 from tinynet.layers.base import Array, Shape, Weightless
 
 
@@ -41,9 +42,13 @@ class Dropout(Weightless):
         x = self.check_input(x)
         if not training:
             return kernels.copy(x)
-        noise = self.rng.random(out=kernels.empty(x.shape, np.float32), dtype=np.float32)
+        noise = kernels.empty(x.shape, np.float32)
+        each_time(self._draw, noise)
         self.keep(noise)
         return kernels.dropout(x, noise, self.rate)
+
+    def _draw(self, noise: Array) -> None:
+        self.rng.random(out=noise, dtype=np.float32)
 
     def backward(self, dy: Array) -> Array:
         """dx = dy with the same entries set to 0 and the others scaled up"""

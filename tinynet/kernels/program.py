@@ -1,0 +1,171 @@
+"""Playing what was recorded: a list of functions, and their arguments in memory.
+
+The program of a recording is a table. Each row is one call, two addresses:
+
+    function        arguments              in memory, integers of 64 bits
+    unpack_take     ---------------------> pool | size, itemsize, place, shape, strides of x | ...
+    unpack_dense    ---------------------> pool | ...
+    ...
+
+Compiled functions take their arguments in registers and on the stack, each in its own way. So for
+each of them there is an unpacker, which takes the arguments from memory and calls the function.
+An unpacker is a few instructions, made when a function is first played.
+"""
+
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core.registry import cpu_target
+from numpy.typing import NDArray
+
+from tinynet.kernels import atomics
+from tinynet.kernels.jit import jit
+from tinynet.kernels.recording import Recording
+from tinynet.kernels.threads import compiler_lock
+from tinynet.kernels.vectors import cgutils
+
+
+class Program:
+    """The calls of a recording, to be made again. It keeps the arrays that they work on."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._each_time = recording.each_time
+        self._kept: list[Any] = [recording.calls]  # the arrays, and the code
+        words: list[int] = []
+        starts, functions = [], []
+        for function, arguments in recording.calls:
+            unpacker = _unpacker(function, tuple(map(numba.typeof, arguments)))
+            functions.append(unpacker.address)
+            starts.append(len(words))
+            _pack(arguments, words)
+        self._words = np.array(words, np.int64)
+        begin = self._words.ctypes.data
+        self._table = np.array(
+            [(address, begin + 8 * start) for address, start in zip(functions, starts, strict=True)],
+            np.int64,
+        ).reshape(-1, 2)
+
+    def play(self) -> None:
+        """Make all the calls again. Raises RuntimeError where a kernel fails."""
+        for function, arguments in self._each_time:
+            function(*arguments)
+        if _play(self._table):
+            raise RuntimeError("a kernel of a recorded step failed")
+
+    def uses_of(self, array: NDArray[Any]) -> NDArray[np.intp]:
+        """Where among the arguments the address of this array is, for `move`."""
+        return np.flatnonzero(self._words == array.ctypes.data)
+
+    def move(self, uses: NDArray[np.intp], address: int) -> None:
+        """Let the calls use another array of the same shape and dtype, in that place."""
+        self._words[uses] = address
+
+
+@jit()
+def _play(table: NDArray[np.int64]) -> int:
+    """All calls; whether one of them failed."""
+    failed = 0
+    for i in range(len(table)):
+        failed |= atomics.call(table[i, 0], table[i, 1], 0)
+    return failed
+
+
+# --- arguments in memory -------------------------------------------------------------------------
+
+
+def _pack(arguments: tuple[Any, ...], words: list[int]) -> None:
+    """Append arguments as integers of 64 bits: an array as its size, place, shape and strides."""
+    for argument in arguments:
+        match argument:
+            case np.ndarray():
+                words += argument.size, argument.itemsize, argument.ctypes.data
+                words += argument.shape
+                words += argument.strides
+            case tuple():
+                _pack(argument, words)
+            case float() | np.floating():
+                words.append(int(np.float64(argument).view(np.int64)))
+            case _:
+                words.append(int(argument))
+
+
+class _Unpacker(NamedTuple):
+    address: int
+    library: Any  # which has the code
+
+
+_unpackers: dict[tuple[Any, tuple[Any, ...]], _Unpacker] = {}
+
+
+def _unpacker(function: Any, signature: tuple[Any, ...]) -> _Unpacker:
+    """A C function int64 (arguments, _) that calls a compiled function on packed arguments.
+
+    It returns 0, or 1 where the function raised something.
+    """
+    key = function, signature
+    if key not in _unpackers:
+        with compiler_lock:
+            _unpackers[key] = _compile_unpacker(function.overloads[signature])
+    return _unpackers[key]
+
+
+def _compile_unpacker(compiled: Any) -> _Unpacker:
+    context, signature = cpu_target.target_context, compiled.signature
+    library = context.codegen().create_library("unpacker")
+    module = library.create_ir_module("unpacker")
+    word = ir.IntType(64)
+    unpacker = ir.Function(module, ir.FunctionType(word, [word] * 2), "unpacker")
+    builder = ir.IRBuilder(unpacker.append_basic_block())
+    words = _Words(builder, builder.inttoptr(unpacker.args[0], word.as_pointer()))
+    values = [words.read(context, kind) for kind in signature.args]
+
+    convention = context.call_conv
+    kind = convention.get_function_type(signature.return_type, signature.args)
+    code = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+    arguments = context.get_arg_packer(signature.args).as_arguments(builder, values)
+    result, error = (cgutils.alloca_once(builder, pointer.pointee) for pointer in kind.args[:2])
+    function = builder.inttoptr(word(code), kind.as_pointer())
+    status = builder.call(function, [result, error, *arguments])
+    failed = builder.icmp_signed("!=", status, status.type(0))
+    builder.ret(builder.zext(failed, word))
+
+    library.add_ir_module(module)
+    library.finalize()
+    return _Unpacker(library.get_pointer_to_function("unpacker"), library)
+
+
+class _Words:
+    """Code that reads one argument after another, as `_pack` has put them there."""
+
+    def __init__(self, builder: ir.IRBuilder, pointer: ir.Value) -> None:
+        self._builder, self._pointer, self._next = builder, pointer, 0
+
+    def _word(self) -> ir.Value:
+        at = self._builder.gep(self._pointer, [ir.IntType(32)(self._next)])
+        self._next += 1
+        return self._builder.load(at)
+
+    def read(self, context: Any, kind: Any) -> ir.Value:
+        builder = self._builder
+        if isinstance(kind, types.Array):
+            array = context.make_array(kind)(context, builder)
+            # No object of Python's or numba's owns the memory here: the program keeps the array.
+            array.meminfo, array.parent = (
+                ir.Constant(owner.type, None) for owner in (array.meminfo, array.parent)
+            )
+            array.nitems, array.itemsize = self._word(), self._word()
+            array.data = builder.inttoptr(self._word(), array.data.type)
+            array.shape = cgutils.pack_array(builder, [self._word() for _ in range(kind.ndim)])
+            array.strides = cgutils.pack_array(builder, [self._word() for _ in range(kind.ndim)])
+            return array._getvalue()
+        if isinstance(kind, types.BaseTuple):
+            values = [self.read(context, part) for part in kind]
+            return context.make_tuple(builder, kind, values)
+        target = context.get_value_type(kind)
+        if isinstance(kind, types.Float):
+            double = builder.bitcast(self._word(), ir.DoubleType())
+            return double if target == double.type else builder.fptrunc(double, target)
+        return builder.trunc(self._word(), target) if target.width < 64 else self._word()

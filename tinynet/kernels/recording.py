@@ -1,0 +1,90 @@
+"""Recording the kernels of a training step, to play them again without the Python between them.
+
+A step of training is a dozen calls of compiled code, and Python around each: looking up layers,
+checking shapes, finding room for results, handing arrays over. For layers of some hundred units
+that is a third of the time. But the next step calls the same functions on arrays of the same
+shapes, in the same order. So one step is made as always, and what it calls is noted down,
+
+    take(pool, x, indices, ..., x_batch)       with the addresses of all arrays
+    dense(pool, ..., x_batch, kernel, y)
+    ...
+    adam(pool, params, grads, ...)
+
+and from then on the list is played, each time with other indices in the same array ``indices``.
+All results go where those of the recorded step went. It is the same machine code on the same
+numbers, so the results are the same, bit for bit.
+
+Only calls of an `Entry` are noted, a compiled function that Python calls. What NumPy did in the
+recorded step is not done again. Numbers that change from step to step are therefore handed to
+kernels in arrays; what fills these in goes through `each_time`, and is called before the kernels
+whenever they are played. And only code that is known to leave all work to kernels may be recorded:
+see `tinynet.models.steps`.
+
+What it bought: a step of mlp-128, batches of 32, takes 125 microseconds instead of 180.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import get_ident
+from typing import Any, NamedTuple
+
+_recordings: dict[int, "Recording"] = {}  # that are being made, by thread
+
+
+class Call(NamedTuple):
+    """One call of a compiled function."""
+
+    function: Any
+    arguments: tuple[Any, ...]
+
+
+class Recording:
+    """What was called, in order; a `tinynet.kernels.program.Program` plays it.
+
+    calls: of entries.
+    each_time: Python functions, with their arguments, to be called before these.
+    complete: whether that is all that happened, as far as the kernels know.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.each_time: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+        self.complete = True
+
+
+@contextmanager
+def record() -> Iterator[Recording]:
+    """Note down what this thread calls within the ``with``."""
+    thread = get_ident()
+    recording = _recordings[thread] = Recording()
+    try:
+        yield recording
+    finally:
+        del _recordings[thread]
+
+
+def each_time(function: Callable[..., object], *arguments: Any) -> None:
+    """Call the function now, and before the kernels each time that what is recorded is played."""
+    function(*arguments)
+    if _recordings and (recording := _recordings.get(get_ident())):
+        recording.each_time.append((function, arguments))
+
+
+def not_recorded() -> None:
+    """Say that something was done without an entry, which playing would leave out."""
+    if _recordings and (recording := _recordings.get(get_ident())):
+        recording.complete = False
+
+
+class Entry:
+    """A compiled function that Python calls, and that a recording notes down."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+        self.__doc__ = function.__doc__
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call it."""
+        if _recordings and (recording := _recordings.get(get_ident())):
+            recording.calls.append(Call(self.function, arguments))
+        return self.function(*arguments)

@@ -66,6 +66,7 @@ class Loss(configs.Configurable):
     from_logits = False
     paired_activation: str | None = None
     prediction: Array
+    losses: Array  # of each row of the last `compute`, not weighed
     _kept: tuple[Any, ...] | None = None
 
     @check_keywords
@@ -144,16 +145,19 @@ class Loss(configs.Configurable):
             y_true, y_pred = _as_rows(y_true, y_pred)
         y_true = self._targets(y_true)
         losses, activated = self._forward(y_true, y_pred, logits)
-        n = len(losses)
-        if sample_weight is None:
-            total = np.add.reduce(losses)
-        else:
-            sample_weight = np.repeat(np.asarray(sample_weight, y_pred.dtype), n // shape[0])
-            total = np.add.reduce(losses * sample_weight)
+        self.losses = losses
+        if sample_weight is not None:
+            repeats = len(losses) // shape[0]
+            sample_weight = np.repeat(np.asarray(sample_weight, y_pred.dtype), repeats)
+            losses = losses * sample_weight
         paired = logits and not self.from_logits
         self.prediction = (activated if paired else y_pred).reshape(shape)
         self._kept = y_true, y_pred, activated, logits, sample_weight, shape
-        return float(total) / n
+        return self.mean(losses)
+
+    def mean(self, losses: Array) -> float:
+        """The loss, of the losses of all rows."""
+        return float(np.add.reduce(losses)) / len(losses)
 
     def backward(self) -> Array:
         """d loss / d y_pred, for the y_pred of the last `forward` or `compute`; a new array.
@@ -173,7 +177,8 @@ class Loss(configs.Configurable):
     def forget(self) -> None:
         """Let go of what `backward` needs, and of ``prediction``: the data of the last batch."""
         self._kept = None
-        self.__dict__.pop("prediction", None)
+        for name in ("prediction", "losses"):
+            self.__dict__.pop(name, None)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this loss again."""

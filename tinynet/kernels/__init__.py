@@ -73,6 +73,14 @@ def backend() -> str:
     return _backend
 
 
+def all_compiled() -> bool:
+    """Whether all kernels are the compiled ones; somebody may have put others in their places."""
+    if _backend != "numba" or os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        return False
+    module = import_module(_MODULES[_backend])
+    return all(globals()[kernel] is getattr(module, kernel) for kernel in KERNELS)
+
+
 class use:  # noqa: N801  (a function to its callers, a class so that `with` can undo it)
     """Run everything on the kernels called ``name``, from now on or for a ``with`` block.
 

@@ -23,9 +23,19 @@ from numpy.typing import NDArray
 
 from tinynet.kernels import atomics
 from tinynet.kernels.jit import jit
-from tinynet.kernels.recording import Recording
+from tinynet.kernels.recording import Call, Recording
 from tinynet.kernels.threads import compiler_lock
 from tinynet.kernels.vectors import cgutils
+
+
+def program_of(recording: Recording) -> "Program | None":
+    """What makes the same calls again; None where it would leave something out."""
+    return Program(recording) if recording.complete and recording.calls else None
+
+
+def has_played() -> bool:
+    """Whether this process has compiled what playing needs, or some of it."""
+    return bool(_unpackers)
 
 
 class Program:
@@ -36,11 +46,10 @@ class Program:
         self._kept: list[Any] = [recording.calls]  # the arrays, and the code
         words: list[int] = []
         starts, functions = [], []
-        for function, arguments in recording.calls:
-            unpacker = _unpacker(function, tuple(map(numba.typeof, arguments)))
-            functions.append(unpacker.address)
+        for call in recording.calls:
+            functions.append(_unpacker(call).address)
             starts.append(len(words))
-            _pack(arguments, words)
+            _pack(call.arguments, words)
         self._words = np.array(words, np.int64)
         begin = self._words.ctypes.data
         self._table = np.array(
@@ -100,15 +109,15 @@ class _Unpacker(NamedTuple):
 _unpackers: dict[tuple[Any, tuple[Any, ...]], _Unpacker] = {}
 
 
-def _unpacker(function: Any, signature: tuple[Any, ...]) -> _Unpacker:
-    """A C function int64 (arguments, _) that calls a compiled function on packed arguments.
+def _unpacker(call: Call) -> _Unpacker:
+    """A C function int64 (arguments, _) that makes this call, and others of the same types.
 
     It returns 0, or 1 where the function raised something.
     """
-    key = function, signature
+    key = call.function, tuple(map(numba.typeof, call.arguments))
     if key not in _unpackers:
         with compiler_lock:
-            _unpackers[key] = _compile_unpacker(function.overloads[signature])
+            _unpackers[key] = _compile_unpacker(call.function.overloads[key[1]])
     return _unpackers[key]
 
 

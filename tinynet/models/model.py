@@ -30,11 +30,11 @@ from tinynet.models.data import (
     class_to_sample_weight,
     non_finite_samples,
     split_point,
-    take,
 )
 from tinynet.models.interrupt import Interrupt, catch_interrupt
 from tinynet.models.loop import Running, TrainingLoop
 from tinynet.models.progress import Progress, check_verbose
+from tinynet.models.steps import TrainingSteps
 from tinynet.models.summary import say, summary_html, summary_text
 
 Logs = dict[str, float]
@@ -79,6 +79,7 @@ class Model(Layer):
             raise ValueError(f"dtype must be 'float32' or 'float64', got {received(dtype)}")
         self.dtype = dtype
         self.compiled = False
+        self.run_eagerly = False
         self.stop_training = False
         self.loop: TrainingLoop | None = None  # the fit at hand
         self.layers = []
@@ -216,10 +217,14 @@ class Model(Layer):
         loss: str | losses.Loss | None = None,
         *,
         metrics: list[Any] | None = None,
+        run_eagerly: bool = False,
     ) -> None:
         """Choose how to train: each by name or as an object.
 
         metrics: a list of names ("accuracy"), metrics, or functions of (y_true, y_pred).
+        run_eagerly: call the layers' Python code for every batch. By default, models of small
+            layers do so for the first batches only, and then play the recorded calls of the
+            kernels, with the same results. Files do not keep this.
 
         Raises ValueError or TypeError for unknown names and for what is neither.
         """
@@ -229,8 +234,10 @@ class Model(Layer):
             )
         chosen_optimizer, chosen_loss = optimizers.get(optimizer), losses.get(loss)
         resolve(metrics)
+        run_eagerly = check_bool("run_eagerly", run_eagerly)
         self.optimizer, self.loss = chosen_optimizer, chosen_loss
         self._metrics = list(metrics or [])
+        self.run_eagerly = run_eagerly
         self.compiled = True
 
     @property
@@ -245,7 +252,7 @@ class Model(Layer):
             )
 
     @property
-    def _scores_logits(self) -> bool:
+    def scores_logits(self) -> bool:
         """Whether the loss takes the logits of the model's last activation, as the pair.
 
         Softmax and cross-entropy together are simpler and more accurate than one after the other:
@@ -339,6 +346,8 @@ class Model(Layer):
             self, listeners.callbacks, _named_data(train, validation), batches, scores,
             initial_epoch, steps,
         )  # fmt: skip
+        ahead = (epochs - initial_epoch) * steps
+        train_steps = TrainingSteps(self, self._train_step, train, scores, ahead)
         logs: Logs = {}
         epoch = initial_epoch
         with catch_interrupt() as interrupt, self._within(loop):
@@ -351,7 +360,9 @@ class Model(Layer):
                         loop.running.reset()
                         listeners.on_epoch_begin(epoch)
                     with Progress(f"Epoch {epoch + 1}/{epochs}", steps, verbose) as progress:
-                        logs = self._train_epoch(train, loop, steps, listeners, progress, interrupt)
+                        logs = self._train_epoch(
+                            train_steps, loop, steps, listeners, progress, interrupt
+                        )
                         if interrupt.requested:
                             break
                         if validation is not None and validates(epoch + 1):
@@ -413,28 +424,23 @@ class Model(Layer):
 
     def _train_epoch(
         self,
-        data: Data,
+        train: TrainingSteps,
         loop: TrainingLoop,
         steps: int,
         listeners: CallbackList,
         progress: Progress,
         interrupt: Interrupt,
     ) -> Logs:
-        """One epoch over ``data``, or what is left of it: the means of loss and metrics."""
-        x, y, weights = data
+        """One epoch, or what is left of it: the means of loss and metrics."""
         running = loop.running
-        params = self.trainable_params
         hooks = listeners.wants_train_batches
+        train.begin_epoch(watched=hooks)
         for step in range(loop.step, steps):
             if step and (self.stop_training or interrupt.requested):
                 break
             if hooks:
                 listeners.on_train_batch_begin(step)
-            batch = next(loop.batches)
-            y_batch = take(y, batch)
-            w_batch = None if weights is None else take(weights, batch)
-            loss, y_pred = self._train_step(take(x, batch), y_batch, w_batch, params)
-            running.add(loss, y_batch, y_pred)
+            running.add(*train(next(loop.batches)))
             progress.step(running.logs)
             loop.step = step + 1
             if hooks:
@@ -448,7 +454,7 @@ class Model(Layer):
 
         This is all that training is; the rest of this file feeds it.
         """
-        logits = self._scores_logits
+        logits = self.scores_logits
         y_pred = self.forward(x, training=True, logits=logits)
         loss = self.loss.compute(y, y_pred, weights, from_logits=logits or None)
         self.backward_params(self.loss.backward())
@@ -502,7 +508,7 @@ class Model(Layer):
         """The means of loss and metrics over ``data``, loss first."""
         x, y, weights = data
         running = Running(self._metrics_for(y, x.shape[1:]))
-        logits = self._scores_logits
+        logits = self.scores_logits
         hooks = listeners.wants_test_batches
         listeners.on_test_begin()
         for step in range(_steps(len(x), batch_size, steps)):

@@ -40,7 +40,7 @@ from llvmlite import ir
 from numba import types
 from numba.core.compiler_lock import global_compiler_lock
 
-from tinynet.kernels import atomics
+from tinynet.kernels import atomics, denormals
 from tinynet.kernels.jit import config, jit
 from tinynet.kernels.thread_count import MOST_THREADS, on_change
 from tinynet.kernels.thread_count import get_num_threads as get_num_threads
@@ -125,6 +125,7 @@ def _take_tasks(pool: int, generation: int, thread: int) -> None:
 def _work(pool: int, thread: int) -> None:
     """What a worker does, all its life."""
     done = looks = 0
+    denormals.flush_denormals()
     while True:
         generation = atomics.load(pool + _GENERATION)
         if generation == done:
@@ -163,10 +164,12 @@ def _start(pool: int, entry: int, arguments: int, count: int, shares: int) -> in
 @jit()
 def _run(pool: int, entry: int, arguments: int, count: int) -> int:
     """All tasks, by this thread and those of the pool; returns how many failed."""
+    before = denormals.flush_denormals()
     if pool == 0 or not 2 <= count <= _MOST_TASKS or not atomics.replace(pool + _BUSY, 0, 1):
         failed = 0
         for number in range(count):
             failed += atomics.call(entry, arguments, number)
+        denormals.restore(before)
         return failed
     atomics.store(pool + _FAILED, 0)
     shares = min(count, atomics.load(pool + _THREADS))
@@ -182,6 +185,7 @@ def _run(pool: int, entry: int, arguments: int, count: int) -> int:
         done = atomics.load(pool + _DONE)
     failed = atomics.load(pool + _FAILED)
     atomics.store(pool + _BUSY, 0)
+    denormals.restore(before)
     return failed
 
 

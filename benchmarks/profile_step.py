@@ -89,6 +89,8 @@ IN_PLACE = {
     "adam_update": {"param", "m", "v"},
     "adam_updates": {"params", "ms", "vs"},
     "rmsprop_update": {"param", "mean_square", "velocity"},
+    "mean_update": {"sums"},
+    "accuracy_update": {"sums"},
 }
 
 

@@ -66,7 +66,7 @@ class Loss(configs.Configurable):
     from_logits = False
     paired_activation: str | None = None
     prediction: Array
-    losses: Array  # of each row of the last `compute`, not weighed
+    losses: Array  # of each row of the last `compute`, weighed
     _kept: tuple[Any, ...] | None = None
 
     @check_keywords
@@ -145,18 +145,14 @@ class Loss(configs.Configurable):
             y_true, y_pred = _as_rows(y_true, y_pred)
         y_true = self._targets(y_true)
         losses, activated = self._forward(y_true, y_pred, logits)
-        self.losses = losses
         if sample_weight is not None:
             repeats = len(losses) // shape[0]
             sample_weight = np.repeat(np.asarray(sample_weight, y_pred.dtype), repeats)
             losses = losses * sample_weight
+        self.losses = losses
         paired = logits and not self.from_logits
         self.prediction = (activated if paired else y_pred).reshape(shape)
         self._kept = y_true, y_pred, activated, logits, sample_weight, shape
-        return self.mean(losses)
-
-    def mean(self, losses: Array) -> float:
-        """The loss, of the losses of all rows."""
         return float(np.add.reduce(losses)) / len(losses)
 
     def backward(self) -> Array:

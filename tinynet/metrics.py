@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinynet import configs
+from tinynet import configs, kernels
 from tinynet.display import constructor_call
 from tinynet.errors import (
     check_float,
@@ -22,6 +22,7 @@ from tinynet.errors import (
     received,
     unknown_name,
 )
+from tinynet.kernels.recording import not_recorded
 
 Values = NDArray[Any]
 
@@ -103,31 +104,30 @@ class MeanMetric(Metric):
                     f"sample_weight must have one weight for each of {len(values)} samples, "
                     f"got shape {weights.shape}"
                 )
-            self.total += float(values @ weights)
-            self.count += float(weights.sum())
+            self._sums += values @ weights, weights.sum()
             return
         right_or_wrong = values.dtype == np.bool
-        self.total += float(
-            np.count_nonzero(values) if right_or_wrong else values.sum(dtype=np.float64)
-        )
-        self.count += len(values)
+        total = np.count_nonzero(values) if right_or_wrong else values.sum(dtype=np.float64)
+        self._sums += total, len(values)
 
     def result(self) -> float:
         """The mean over all samples since the last reset."""
-        return self.total / self.count if self.count else 0.0
+        total, count = self._sums.tolist()
+        return float(total / count) if count else 0.0
 
     def reset_state(self) -> None:
         """Forget all samples."""
-        self.total = 0.0
-        self.count = 0.0
+        # In an array, which kernels can write to. It stays the same one: a recorded step has it.
+        self._sums = getattr(self, "_sums", np.zeros(2))
+        self._sums[:] = 0
 
     def get_state(self) -> dict[str, Any]:
         """The two sums."""
-        return {"total": self.total, "count": self.count}
+        return dict(zip(("total", "count"), self._sums.tolist(), strict=True))
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Go on from these sums."""
-        self.total, self.count = float(state["total"]), float(state["count"])
+        self._sums[:] = float(state["total"]), float(state["count"])
 
 
 class MeanMetricWrapper(MeanMetric):
@@ -177,8 +177,33 @@ class BinaryAccuracy(MeanMetric):
         return {"name": self.name, "threshold": self.threshold}
 
 
-class CategoricalAccuracy(MeanMetric):
+class _ClassAccuracy(MeanMetric):
+    """How often the largest score is the true class."""
+
+    def update_state(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
+        """Take in a batch; sample_weight (n,) says how much each sample counts.
+
+        Raises ValueError where the shapes do not fit each other.
+        """
+        if sample_weight is None and self._is_plain(y_true, y_pred):
+            kernels.accuracy_update(self._sums, y_true, y_pred)
+        else:
+            not_recorded()
+            super().update_state(y_true, y_pred, sample_weight)
+
+    def _is_plain(self, y_true: Any, y_pred: Any) -> bool:
+        """Whether these are what comes from a model: labels as numbers, scores in rows."""
+        arrays = type(y_true) is type(y_pred) is np.ndarray
+        return arrays and y_pred.ndim == 2 and y_pred.size > 0 and y_pred.dtype.kind == "f"
+
+
+class CategoricalAccuracy(_ClassAccuracy):
     """How often the largest score is the true class: y_true (n, c) one-hot, y_pred (n, c)."""
+
+    def _is_plain(self, y_true: Any, y_pred: Any) -> bool:
+        return super()._is_plain(y_true, y_pred) and y_true.shape == y_pred.shape
 
     def values(self, y_true: ArrayLike, y_pred: ArrayLike) -> Values:
         """Whether each sample is right."""
@@ -186,8 +211,12 @@ class CategoricalAccuracy(MeanMetric):
         return np.asarray(y_true.argmax(-1) == y_pred.argmax(-1))
 
 
-class SparseCategoricalAccuracy(MeanMetric):
+class SparseCategoricalAccuracy(_ClassAccuracy):
     """How often the largest score is the true class: y_true (n,) class indices, y_pred (n, c)."""
+
+    def _is_plain(self, y_true: Any, y_pred: Any) -> bool:
+        plain = super()._is_plain(y_true, y_pred)
+        return plain and y_true.shape == y_pred.shape[:1] and y_true.dtype.kind in "iu"
 
     def values(self, y_true: ArrayLike, y_pred: ArrayLike) -> Values:
         """Whether each sample is right."""

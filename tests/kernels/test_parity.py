@@ -340,6 +340,16 @@ def rmsprop_update(d: Draw) -> dict[str, Any]:
     return case | d.choice({}, {"velocity": None})
 
 
+def mean_update(d: Draw) -> dict[str, Any]:
+    return {"sums": np.array([3.0, 4.0]), "values": d.normal(d.size()), "samples": d.size()}
+
+
+def accuracy_update(d: Draw) -> dict[str, Any]:
+    n, c = d.size(), d.size()
+    scores = d.normal(n, c)
+    return {"sums": np.array([3.0, 4.0]), "labels": labels(d, n, c), "scores": scores}
+
+
 def with_slope(make: Callable[[Draw], dict[str, Any]]) -> Callable[[Draw], dict[str, Any]]:
     return lambda d: make(d) | {"negative_slope": d.choice(0.0, 0.3)}
 
@@ -382,6 +392,8 @@ CASES: dict[str, Callable[[Draw], dict[str, Any]]] = {
     "sgd_updates": sgd_updates,
     "adam_updates": adam_updates,
     "rmsprop_update": rmsprop_update,
+    "mean_update": mean_update,
+    "accuracy_update": accuracy_update,
 }
 
 # Kernels whose sums may go through an activation, which makes them small but not their errors.
@@ -389,7 +401,7 @@ SUMS = {"dense", "conv2d"}
 LINEAR = {"activation": "linear"}
 
 # What a kernel writes to, besides its result.
-SLOTS = {"param", "velocity", "m", "v", "mean_square", "params", "ms", "vs"}
+SLOTS = {"param", "velocity", "m", "v", "mean_square", "params", "ms", "vs", "sums"}
 
 
 # Without compiled code, nothing is cut into parts, and large arrays take long.

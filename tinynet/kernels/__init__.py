@@ -16,6 +16,7 @@ from tinynet.kernels.geometry import output_size as output_size
 from tinynet.kernels.geometry import pad_amounts as pad_amounts
 from tinynet.kernels.memory import empty as empty
 from tinynet.kernels.memory import lasting_zeros as lasting_zeros
+from tinynet.kernels.reference import accuracy_update as accuracy_update
 from tinynet.kernels.reference import adam_update as adam_update
 from tinynet.kernels.reference import adam_updates as adam_updates
 from tinynet.kernels.reference import average_pool2d as average_pool2d
@@ -39,6 +40,7 @@ from tinynet.kernels.reference import log_softmax_gradient as log_softmax_gradie
 from tinynet.kernels.reference import matmul as matmul
 from tinynet.kernels.reference import max_pool2d as max_pool2d
 from tinynet.kernels.reference import max_pool2d_gradient as max_pool2d_gradient
+from tinynet.kernels.reference import mean_update as mean_update
 from tinynet.kernels.reference import relu as relu
 from tinynet.kernels.reference import relu_gradient as relu_gradient
 from tinynet.kernels.reference import rmsprop_update as rmsprop_update

@@ -349,14 +349,14 @@ def softmax_cross_entropy(logits: Array, labels: Labels) -> tuple[Array, Array]:
     probabilities = empty(logits.shape, logits.dtype)
     losses = np.empty(len(logits), logits.dtype)
     if labels.ndim == 1:
-        _cross_entropy_of_index(plain(logits), _index(labels), losses, probabilities)
+        _cross_entropy_of_index(plain(logits), as_index(labels), losses, probabilities)
     else:
         _cross_entropy(plain(logits), plain(labels), losses, probabilities)
     return losses, probabilities
 
 
-def _index(labels: Labels) -> NDArray[np.intp]:
-    # Labels come in every integer type; the loops are compiled for one.
+def as_index(labels: Labels) -> NDArray[np.intp]:
+    """Labels, which come in every integer type, in the one that the loops are compiled for."""
     if labels.dtype != np.intp:
         not_recorded()
     return plain(labels.astype(np.intp, copy=False))
@@ -402,7 +402,7 @@ def softmax_cross_entropy_gradient(probabilities: Array, labels: Labels, weights
     d_logits = empty(probabilities.shape, probabilities.dtype)
     given = plain(probabilities), plain(weights)
     if labels.ndim == 1:
-        _cross_entropy_gradient_of_index(*given, _index(labels), d_logits)
+        _cross_entropy_gradient_of_index(*given, as_index(labels), d_logits)
     else:
         _cross_entropy_gradient(*given, plain(labels), d_logits)
     return d_logits

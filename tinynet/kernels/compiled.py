@@ -3,13 +3,15 @@
 From the ground up:
 
 - `cache` keeps what was compiled, `jit` says how all is compiled, `vectors` has the registers of
-  this CPU and the instructions for them, `atomics` those by which threads agree.
+  this CPU and the instructions for them, `atomics` those by which threads agree, `denormals` those
+  about the smallest of numbers.
 - `threads` shares tasks out, `thread_count` knows among how many threads.
 - `tile` multiplies one small block of a matrix, `products` does lists of such blocks, `matrices`
   and `conv` make the lists; `dense` is a whole fully connected layer.
 - `winograd` needs fewer multiplications for windows of 3x3, and `transform` does its maps.
-- `bias`, `activations`, `pooling`, `normalization`, `updates`, `samples` and `transpose` are passes
-  over numbers.
+- `bias`, `activations`, `pooling`, `normalization`, `updates`, `samples`, `scores` and `transpose`
+  are passes over numbers.
+- `recording` notes down what is called, and `program` plays it again.
 """
 
 from tinynet.kernels.activations import (
@@ -37,6 +39,7 @@ from tinynet.kernels.normalization import (
 )
 from tinynet.kernels.pooling import average_pool2d, average_pool2d_gradient
 from tinynet.kernels.samples import copy, take
+from tinynet.kernels.scores import accuracy_update, mean_update
 from tinynet.kernels.updates import (
     adam_update,
     adam_updates,
@@ -67,6 +70,7 @@ else:
     from tinynet.kernels.pooling import max_pool2d, max_pool2d_gradient
 
 __all__ = [
+    "accuracy_update",
     "adam_update",
     "adam_updates",
     "average_pool2d",
@@ -90,6 +94,7 @@ __all__ = [
     "matmul",
     "max_pool2d",
     "max_pool2d_gradient",
+    "mean_update",
     "relu",
     "relu_gradient",
     "rmsprop_update",

@@ -44,7 +44,9 @@ def jit(fastmath: frozenset[str] = frozenset()) -> Callable[[Callable[P, R]], Ca
     return decorate
 
 
-def entry(fastmath: frozenset[str] = frozenset()) -> Callable[[Callable[P, None]], Callable[P, None]]:
+def entry(
+    fastmath: frozenset[str] = frozenset(),
+) -> Callable[[Callable[P, None]], Callable[P, None]]:
     """`jit` for a function that Python calls, so that it can be recorded (see `recording`)."""
 
     def decorate(function: Callable[P, None]) -> Callable[P, None]:

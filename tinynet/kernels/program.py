@@ -51,11 +51,8 @@ class Program:
             starts.append(len(words))
             _pack(call.arguments, words)
         self._words = np.array(words, np.int64)
-        begin = self._words.ctypes.data
-        self._table = np.array(
-            [(address, begin + 8 * start) for address, start in zip(functions, starts, strict=True)],
-            np.int64,
-        ).reshape(-1, 2)
+        places = self._words.ctypes.data + 8 * np.array(starts)
+        self._table = np.column_stack([np.array(functions, np.int64), places])
 
     def play(self) -> None:
         """Make all the calls again. Raises RuntimeError where a kernel fails."""

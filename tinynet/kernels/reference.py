@@ -23,6 +23,7 @@ Array = NDArray[np.floating]
 Labels = NDArray[Any]
 Shape4 = tuple[int, int, int, int]
 Prepared = dict[str, Any]
+Sums = NDArray[np.float64]
 Rates = NDArray[np.float64]  # the numbers of one step, in an array, so that a step can be recorded
 
 # OpenBLAS may read beyond its operands and drop what it made of that. Where those bytes happen to
@@ -466,6 +467,24 @@ def batch_norm_gradient(
     d_beta, d_gamma = dy.sum(axis=0), (dy * x_hat).sum(axis=0)
     dx = gamma * inverse_std * (dy - (d_beta + x_hat * d_gamma) / x.dtype.type(len(x)))
     return dx, d_gamma, d_beta
+
+
+# --- running means: sums is (total, count) ------------------------------------------------------
+
+
+def mean_update(sums: Sums, values: Array, samples: int) -> None:
+    """Count ``samples`` more in, whose mean is that of the values (m,)."""
+    sums += values.mean(dtype=np.float64) * samples, samples
+
+
+def accuracy_update(sums: Sums, labels: Labels, scores: Array) -> None:
+    """Count in how many of the scores (n, c) are largest where the label is.
+
+    labels: (n,) class indices, or (n, c) with the largest entry at the class.
+    """
+    if labels.ndim == 2:
+        labels = labels.argmax(axis=1)
+    sums += np.count_nonzero(scores.argmax(axis=1) == labels), len(scores)
 
 
 # --- optimizer updates: these write to their first argument and to the slots ---------------------

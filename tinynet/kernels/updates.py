@@ -179,9 +179,7 @@ def adam_updates(
 
 
 @entry()
-def _adam(
-    pool: int, params: Group, grads: Group, ms: Group, vs: Group, rates: Rates
-) -> None:
+def _adam(pool: int, params: Group, grads: Group, ms: Group, vs: Group, rates: Rates) -> None:
     number = params[0].dtype.type
     alpha, rate_1 = number(rates[0]), number(rates[1])
     rate_2, epsilon = number(rates[2]), number(rates[3])

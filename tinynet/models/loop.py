@@ -28,38 +28,37 @@ class Running:
     """The means of loss and metrics over the batches so far."""
 
     def __init__(self, scores: list[Metric]) -> None:
-        self._scores = scores
+        self.scores = scores
+        self._sums = np.zeros(2)  # of the loss, and how many samples
         self.reset()
 
     def reset(self) -> None:
         """Forget all batches."""
-        self._loss = 0.0
-        self._samples = 0
-        for score in self._scores:
+        self._sums[:] = 0
+        for score in self.scores:
             score.reset_state()
 
-    def add(self, loss: float, y: Labels, y_pred: Array) -> None:
-        """Count one batch in."""
-        self._loss += loss * len(y)
-        self._samples += len(y)
-        for score in self._scores:
+    def add(self, losses: Array, y: Labels, y_pred: Array) -> None:
+        """Count one batch in; its loss is the mean of ``losses``."""
+        kernels.mean_update(self._sums, losses, len(y))
+        for score in self.scores:
             score.update_state(y, y_pred)
 
     def logs(self) -> dict[str, float]:
         """The loss, then the metrics, by name."""
-        logs = {"loss": self._loss / self._samples}
-        return logs | {score.name: float(score.result()) for score in self._scores}
+        loss, samples = self._sums.tolist()
+        return {"loss": loss / samples} | {s.name: float(s.result()) for s in self.scores}
 
     def get_state(self) -> dict[str, Any]:
         """The sums so far."""
-        scores = [score.get_state() for score in self._scores]
-        return {"loss": self._loss, "samples": self._samples, "scores": scores}
+        scores = [score.get_state() for score in self.scores]
+        loss, samples = self._sums.tolist()
+        return {"loss": loss, "samples": int(samples), "scores": scores}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Go on from these sums."""
-        self._loss = float(state["loss"])
-        self._samples = check_int("samples", state["samples"], 0)
-        for score, sums in zip(self._scores, state["scores"], strict=True):
+        self._sums[:] = float(state["loss"]), check_int("samples", state["samples"], 0)
+        for score, sums in zip(self.scores, state["scores"], strict=True):
             score.set_state(sums)
 
 

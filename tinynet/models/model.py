@@ -34,7 +34,7 @@ from tinynet.models.data import (
 from tinynet.models.interrupt import Interrupt, catch_interrupt
 from tinynet.models.loop import Running, TrainingLoop
 from tinynet.models.progress import Progress, check_verbose
-from tinynet.models.steps import TrainingSteps
+from tinynet.models.steps import PredictionSteps, ScoringSteps, TrainingSteps
 from tinynet.models.summary import say, summary_html, summary_text
 
 Logs = dict[str, float]
@@ -347,7 +347,7 @@ class Model(Layer):
             initial_epoch, steps,
         )  # fmt: skip
         ahead = (epochs - initial_epoch) * steps
-        train_steps = TrainingSteps(self, self._train_step, train, scores, ahead)
+        train_steps = TrainingSteps(self, self._train_step, train, loop.running, ahead)
         logs: Logs = {}
         epoch = initial_epoch
         with catch_interrupt() as interrupt, self._within(loop):
@@ -440,7 +440,7 @@ class Model(Layer):
                 break
             if hooks:
                 listeners.on_train_batch_begin(step)
-            running.add(*train(next(loop.batches)))
+            train(next(loop.batches))
             progress.step(running.logs)
             loop.step = step + 1
             if hooks:
@@ -449,17 +449,22 @@ class Model(Layer):
 
     def _train_step(
         self, x: Array, y: Labels, weights: Array | None, params: Mapping[str, Array]
-    ) -> tuple[float, Array]:
-        """Forward, loss, backward, update; returns the loss and the prediction before the update.
+    ) -> None:
+        """Forward, loss, backward, update.
 
         This is all that training is; the rest of this file feeds it.
         """
-        logits = self.scores_logits
-        y_pred = self.forward(x, training=True, logits=logits)
-        loss = self.loss.compute(y, y_pred, weights, from_logits=logits or None)
+        self._score(x, y, weights, training=True)
         self.backward_params(self.loss.backward())
         self.optimizer.apply(params, self.grads)
-        return loss, self.loss.prediction
+
+    def _score(
+        self, x: Array, y: Labels, weights: Array | None = None, training: bool = False
+    ) -> None:
+        """Forward and loss, which then has ``losses`` and ``prediction``."""
+        logits = self.scores_logits
+        y_pred = self.forward(x, training=training, logits=logits)
+        self.loss.compute(y, y_pred, weights, from_logits=logits or None)
 
     # --- evaluate and predict --------------------------------------------------------------------
 
@@ -506,19 +511,16 @@ class Model(Layer):
         progress: Progress | None = None,
     ) -> Logs:
         """The means of loss and metrics over ``data``, loss first."""
-        x, y, weights = data
+        x, y, _ = data
         running = Running(self._metrics_for(y, x.shape[1:]))
-        logits = self.scores_logits
+        total = _steps(len(x), batch_size, steps)
+        score = ScoringSteps(self, self._score, data, running, total)
         hooks = listeners.wants_test_batches
         listeners.on_test_begin()
-        for step in range(_steps(len(x), batch_size, steps)):
+        for step in range(total):
             if hooks:
                 listeners.on_test_batch_begin(step)
-            batch = slice(step * batch_size, (step + 1) * batch_size)
-            y_pred = self.forward(x[batch], logits=logits)
-            w_batch = None if weights is None else weights[batch]
-            loss = self.loss.compute(y[batch], y_pred, w_batch, from_logits=logits or None)
-            running.add(loss, y[batch], self.loss.prediction)
+            score(slice(step * batch_size, min((step + 1) * batch_size, len(x))))
             if progress is not None:
                 progress.step(running.logs)
             if hooks:
@@ -549,14 +551,15 @@ class Model(Layer):
         total = _steps(len(x), batch_size, steps)
         listeners = CallbackList(callbacks, self, {"verbose": verbose, "epochs": 1, "steps": total})
         y = np.empty((min(len(x), total * batch_size), *self._built_shape), self.dtype)
+        forward = PredictionSteps(self, self.forward, x, total)
         hooks = listeners.wants_predict_batches
         listeners.on_predict_begin()
         with Progress("Predict", total, verbose, line=False) as progress:
             for step in range(total):
                 if hooks:
                     listeners.on_predict_batch_begin(step)
-                batch = slice(step * batch_size, (step + 1) * batch_size)
-                y[batch] = self.forward(x[batch])
+                batch = slice(step * batch_size, min((step + 1) * batch_size, len(x)))
+                y[batch] = forward(batch)
                 progress.step(dict)
                 if hooks:
                     listeners.on_predict_batch_end(step, {"outputs": y[batch]})
@@ -584,8 +587,8 @@ class Model(Layer):
         x, y, weights = self._weigh_classes(data, class_weight)
         running = Running(self._metrics_for(y, x.shape[1:]))
         self._build_for(x)
-        loss, y_pred = self._train_step(x, y, weights, self.trainable_params)
-        running.add(loss, y, y_pred)
+        self._train_step(x, y, weights, self.trainable_params)
+        running.add(self.loss.losses, y, self.loss.prediction)
         return _as_results(running.logs(), return_dict)
 
     @check_keywords

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from tinynet import kernels, layers, losses, metrics, optimizers
 from tinynet.kernels.recording import record
 from tinynet.layers.base import Array, Layer, Weightless
-from tinynet.metrics import Metric
 from tinynet.models.data import Labels, take
+from tinynet.models.loop import Running
 
 Batch = slice | NDArray[np.intp]
-Result = tuple[float, Labels, Array]  # of a step: the loss, the labels, and what was predicted
+Data = tuple[Array, Labels, Array | None]
 
 # Classes that leave all work of a step to kernels; one derived from them may do anything.
 _LAYERS = (
@@ -30,12 +30,14 @@ _LAYERS = (
 )  # fmt: skip
 _LOSSES = losses.SparseCategoricalCrossentropy, losses.CategoricalCrossentropy
 _OPTIMIZERS = optimizers.SGD, optimizers.Adam
+_METRICS = metrics.SparseCategoricalAccuracy, metrics.CategoricalAccuracy
 
 # They, as they are written; somebody who wants to look at them may replace a method.
 _WRITTEN = {
     cls: dict(vars(cls))
     for cls in (
-        Layer, Weightless, losses.Loss, optimizers.Optimizer, *_LAYERS, *_LOSSES, *_OPTIMIZERS
+        Layer, Weightless, losses.Loss, optimizers.Optimizer, metrics.Metric, metrics.MeanMetric,
+        *_LAYERS, *_LOSSES, *_OPTIMIZERS, *_METRICS,
     )
 }  # fmt: skip
 
@@ -47,15 +49,14 @@ _WORTH_NEXT = 32
 class _Steps:
     """Does something with each batch."""
 
-    def __init__(self, model: Any, steps: int) -> None:
+    def __init__(self, model: Any, may_record: bool = False) -> None:
         self._model = model
+        self._may_record = may_record
         self._size = 0  # of the first batch
-        self._steps = steps
         self._program: Any = None
-        self._may_record = False
 
     def __call__(self, batch: Batch) -> Any:
-        """What comes out for this batch. The next call may write to the same arrays."""
+        """What comes out for this batch, if anything; the next call may write to it."""
         size = batch.stop - batch.start if isinstance(batch, slice) else len(batch)
         if size != self._size or not self._may_record:
             self._size = self._size or size
@@ -81,23 +82,19 @@ class _Steps:
 
 
 class TrainingSteps(_Steps):
-    """The steps of one fit, on x, y and sample weights: forward, loss, backward, update.
+    """The steps of one fit: forward, loss, backward, update, and the means so far.
 
-    train: `Model` 's way to make one step.   steps: about how many there will be.
+    train: the step, from x, y, weights and params.   steps: about how many there will be.
     """
 
     def __init__(
-        self,
-        model: Any,
-        train: Callable[..., tuple[float, Array]],
-        data: tuple[Array, Labels, Array | None],
-        scores: list[Metric],
-        steps: int,
+        self, model: Any, train: Callable[..., None], data: Data, running: Running, steps: int
     ) -> None:
-        super().__init__(model, steps)
+        super().__init__(model)
         self._train = train
         self._data = data
-        self._scores = scores
+        self._running = running
+        self._steps = steps
         self._parts: list[Any] = []
 
     def begin_epoch(self, watched: bool) -> None:
@@ -109,65 +106,116 @@ class TrainingSteps(_Steps):
         self._params = model.trainable_params
         self._may_record = (
             not watched
-            and self._data[2] is None
-            and can_be_recorded(model, self._steps, *self._data[:2])
-            and can_be_scored(model, self._scores)
+            and _can_be_recorded(model, self._data, self._steps)
+            and _can_be_scored(model, self._running)
             and _is_written(model.optimizer, _OPTIMIZERS)
         )
         parts = [*_parts(model), model.optimizer, *self._params.values()]
         if not _are_same(parts, self._parts):
             self._program, self._parts = None, parts
 
-    def _in_python(self, batch: Batch) -> Result:
+    def _in_python(self, batch: Batch) -> None:
         x, y, weights = self._data
         y_batch = take(y, batch)
         w_batch = None if weights is None else take(weights, batch)
-        loss, prediction = self._train(take(x, batch), y_batch, w_batch, self._params)
-        return loss, y_batch, prediction
+        self._train(take(x, batch), y_batch, w_batch, self._params)
+        loss = self._model.loss
+        self._running.add(loss.losses, y_batch, loss.prediction)
 
-    def _record(self, batch: Batch) -> Result:
-        self._indices = _indices(batch)
-        loss, self._y_batch, self._prediction = super()._record(self._indices)
-        self._losses = self._model.loss.losses
-        return loss, self._y_batch, self._prediction
+    def _record(self, batch: Batch) -> None:
+        self._indices = _indices(batch).copy()
+        super()._record(self._indices)
 
-    def _play(self, batch: Batch) -> Result:
+    def _play(self, batch: Batch) -> None:
         self._indices[:] = _indices(batch)
         self._program.play()
         self._model.optimizer.iterations += 1
-        return self._model.loss.mean(self._losses), self._y_batch, self._prediction
 
 
 def _indices(batch: Batch) -> NDArray[np.intp]:
     return np.arange(batch.start, batch.stop) if isinstance(batch, slice) else batch
 
 
+class _StepsInOrder(_Steps):
+    """Does something with one slice of the arrays after another, where they are."""
+
+    def __init__(self, model: Any, arrays: list[Array], may_record: bool) -> None:
+        super().__init__(model, may_record)
+        self._arrays = arrays
+
+    def _record(self, batch: Batch) -> Any:
+        self._result = super()._record(batch)
+        if self._program is not None:
+            starts = [array.ctypes.data for array in self._arrays]
+            self._places = [
+                (self._program.uses_of(array[batch]), start, array.strides[0])
+                for array, start in zip(self._arrays, starts, strict=True)
+            ]
+        return self._result
+
+    def _play(self, batch: Any) -> Any:
+        for uses, start, distance in self._places:
+            self._program.move(uses, start + batch.start * distance)
+        self._program.play()
+        return self._result
+
+
+class ScoringSteps(_StepsInOrder):
+    """The steps of one evaluation: forward, loss, and the means so far."""
+
+    def __init__(
+        self, model: Any, score: Callable[..., None], data: Data, running: Running, steps: int
+    ) -> None:
+        may = _can_be_recorded(model, data, steps) and _can_be_scored(model, running)
+        super().__init__(model, [array for array in data if array is not None], may)
+        self._score = score
+        self._running = running
+
+    def _in_python(self, batch: Batch) -> None:
+        x, y, *weights = (array[batch] for array in self._arrays)
+        self._score(x, y, *weights)
+        self._running.add(self._model.loss.losses, y, self._model.loss.prediction)
+
+
+class PredictionSteps(_StepsInOrder):
+    """The steps of one prediction: forward."""
+
+    def __init__(self, model: Any, forward: Callable[[Array], Array], x: Array, steps: int) -> None:
+        super().__init__(model, [x], _can_be_recorded(model, (x, None, None), steps))
+        self._forward = forward
+
+    def _in_python(self, batch: Batch) -> Array:
+        return self._forward(self._arrays[0][batch])
+
+
 # --- what may be recorded ------------------------------------------------------------------------
 
 
-def can_be_recorded(model: Any, steps: int, *data: Array) -> bool:
-    """Whether playing the kernels of model.forward, and backward, is the same as calling them."""
+def _can_be_recorded(model: Any, data: Any, steps: int) -> bool:
+    """Whether playing the kernels of the model, on x and y, is the same as calling its methods."""
+    x, y, weights = data
     return (
         not model.run_eagerly
         and kernels.all_compiled()
         and not _debugging()
         and steps >= _worth()
-        and all(array.flags.carray for array in data)
+        and weights is None
+        and x.flags.carray
+        and (y is None or y.flags.carray)
         and type(model) is _sequential()
         and not _has_own_methods(model)
         and all(_is_written(layer, _LAYERS) for layer in model.layers)
     )
 
 
-def can_be_scored(model: Any, scores: list[Metric]) -> bool:
-    """The same for the loss; and no metric is the caller's own, which may keep the arrays."""
+def _can_be_scored(model: Any, running: Running) -> bool:
+    """The same for the loss and the metrics."""
     loss = model.loss
     return (
         _is_written(loss, _LOSSES)
         and (loss.from_logits or model.scores_logits)
         and not getattr(loss, "label_smoothing", 0)
-        and all(type(score).__module__ == metrics.__name__ for score in scores)
-        and not any(isinstance(score, metrics.MeanMetricWrapper) for score in scores)
+        and all(_is_written(score, _METRICS) for score in running.scores)
     )
 
 

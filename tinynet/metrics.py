@@ -104,11 +104,11 @@ class MeanMetric(Metric):
                     f"sample_weight must have one weight for each of {len(values)} samples, "
                     f"got shape {weights.shape}"
                 )
-            self._sums += values @ weights, weights.sum()
+            self._sums += np.array([values @ weights, weights.sum()])
             return
         right_or_wrong = values.dtype == np.bool
         total = np.count_nonzero(values) if right_or_wrong else values.sum(dtype=np.float64)
-        self._sums += total, len(values)
+        self._sums += np.array([total, len(values)])
 
     def result(self) -> float:
         """The mean over all samples since the last reset."""
@@ -118,7 +118,7 @@ class MeanMetric(Metric):
     def reset_state(self) -> None:
         """Forget all samples."""
         # In an array, which kernels can write to. It stays the same one: a recorded step has it.
-        self._sums = getattr(self, "_sums", np.zeros(2))
+        self._sums: NDArray[np.float64] = getattr(self, "_sums", np.zeros(2))
         self._sums[:] = 0
 
     def get_state(self) -> dict[str, Any]:
@@ -187,8 +187,10 @@ class _ClassAccuracy(MeanMetric):
 
         Raises ValueError where the shapes do not fit each other.
         """
-        if sample_weight is None and self._is_plain(y_true, y_pred):
-            kernels.accuracy_update(self._sums, y_true, y_pred)
+        labels: Any = y_true
+        scores: Any = y_pred
+        if sample_weight is None and self._is_plain(labels, scores):
+            kernels.accuracy_update(self._sums, labels, scores)
         else:
             not_recorded()
             super().update_state(y_true, y_pred, sample_weight)

@@ -1,7 +1,7 @@
 """How the compiled kernels are compiled, and the one array layout that they are compiled for."""
 
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
 import numpy as np
@@ -50,8 +50,9 @@ def entry(
     """`jit` for a function that Python calls, so that it can be recorded (see `recording`)."""
 
     def decorate(function: Callable[P, None]) -> Callable[P, None]:
-        compiled = jit(fastmath)(function)
-        return compiled if config.DISABLE_JIT else recording.Entry(compiled)
+        compiled: Any = jit(fastmath)(function)
+        noted: Any = compiled if config.DISABLE_JIT else recording.Entry(compiled)
+        return cast(Callable[P, None], noted)
 
     return decorate
 

@@ -168,7 +168,8 @@ class _Words:
             array.strides = cgutils.pack_array(builder, [self._word() for _ in range(kind.ndim)])
             return array._getvalue()
         if isinstance(kind, types.BaseTuple):
-            values = [self.read(context, part) for part in kind]
+            parts: Any = kind
+            values = [self.read(context, part) for part in parts]
             return context.make_tuple(builder, kind, values)
         target = context.get_value_type(kind)
         if isinstance(kind, types.Float):

@@ -474,7 +474,7 @@ def batch_norm_gradient(
 
 def mean_update(sums: Sums, values: Array, samples: int) -> None:
     """Count ``samples`` more in, whose mean is that of the values (m,)."""
-    sums += values.mean(dtype=np.float64) * samples, samples
+    sums += np.array([values.mean(dtype=np.float64) * samples, samples])
 
 
 def accuracy_update(sums: Sums, labels: Labels, scores: Array) -> None:
@@ -484,7 +484,7 @@ def accuracy_update(sums: Sums, labels: Labels, scores: Array) -> None:
     """
     if labels.ndim == 2:
         labels = labels.argmax(axis=1)
-    sums += np.count_nonzero(scores.argmax(axis=1) == labels), len(scores)
+    sums += np.array([np.count_nonzero(scores.argmax(axis=1) == labels), len(scores)])
 
 
 # --- optimizer updates: these write to their first argument and to the slots ---------------------

@@ -13,8 +13,10 @@ from tinynet.layers import CLASSES
 from tinynet.layers.base import Array, Input, Layer, Shape, check_shape
 from tinynet.layers.reshaping import Flatten, Reshape
 from tinynet.models.model import Model
+from tinynet.models.steps import may_be_recorded
 
 
+@may_be_recorded
 class Sequential(Model):
     """y = layers[-1](... layers[1](layers[0](x)))
 

@@ -9,7 +9,7 @@ Everything else is done in Python as before, and so is everything after
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from tinynet.layers.base import Array, Layer, Weightless
 from tinynet.models.data import Labels, take
 from tinynet.models.loop import Running
 
+M = TypeVar("M", bound=Layer)
 Batch = slice | NDArray[np.intp]
 Data = tuple[Array, Labels, Array | None]
 
@@ -33,13 +34,23 @@ _OPTIMIZERS = optimizers.SGD, optimizers.Adam
 _METRICS = metrics.SparseCategoricalAccuracy, metrics.CategoricalAccuracy
 
 # They, as they are written; somebody who wants to look at them may replace a method.
-_WRITTEN = {
+_WRITTEN: dict[type, dict[str, Any]] = {
     cls: dict(vars(cls))
     for cls in (
         Layer, Weightless, losses.Loss, optimizers.Optimizer, metrics.Metric, metrics.MeanMetric,
         *_LAYERS, *_LOSSES, *_OPTIMIZERS, *_METRICS,
     )
 }  # fmt: skip
+
+_MODELS: list[type] = []
+
+
+def may_be_recorded(model: type[M]) -> type[M]:
+    """Decorates a class of models that only calls its layers, one after another."""
+    _MODELS.append(model)
+    _WRITTEN.update({cls: dict(vars(cls)) for cls in model.__mro__ if cls not in _WRITTEN})
+    return model
+
 
 # So many steps make up for compiling what playing needs; once it is there, some do.
 _WORTH = 1000
@@ -109,6 +120,7 @@ class TrainingSteps(_Steps):
             and _can_be_recorded(model, self._data, self._steps)
             and _can_be_scored(model, self._running)
             and _is_written(model.optimizer, _OPTIMIZERS)
+            and not getattr(model.optimizer, "momentum", 0)  # its rate goes to kernels as a number
         )
         parts = [*_parts(model), model.optimizer, *self._params.values()]
         if not _are_same(parts, self._parts):
@@ -202,8 +214,7 @@ def _can_be_recorded(model: Any, data: Any, steps: int) -> bool:
         and weights is None
         and x.flags.carray
         and (y is None or y.flags.carray)
-        and type(model) is _sequential()
-        and not _has_own_methods(model)
+        and _is_written(model, tuple(_MODELS))
         and all(_is_written(layer, _LAYERS) for layer in model.layers)
     )
 
@@ -243,12 +254,6 @@ def _is_written(part: Any, classes: tuple[type, ...]) -> bool:
 def _has_own_methods(part: Any) -> bool:
     """Whether the object has a method of its class replaced by one of its own."""
     return any(callable(getattr(type(part), name, None)) for name in vars(part))
-
-
-def _sequential() -> type:
-    from tinynet.models.sequential import Sequential  # which is made of this
-
-    return Sequential
 
 
 def _parts(model: Any) -> list[Any]:

@@ -229,6 +229,7 @@ def conv2d_kernel_gradient(d: Draw) -> dict[str, Any]:
         "dy": d.normal(*result, c_out),
         "kernel_shape": (*window, shape[3], c_out),
         **options,
+        "out": d.choice(None, d.writable(d.normal(*window, shape[3], c_out))),
     }
 
 

@@ -134,6 +134,28 @@ def test_kinds_of_layers(inner: Any, batch_size: int, played: list[type]) -> Non
     assert {TrainingSteps, ScoringSteps, PredictionSteps} == set(played)
 
 
+@pytest.mark.parametrize("channels", [(20, 24), (3, 5)], ids=["winograd", "direct"])
+def test_convolutions(channels: tuple[int, int], played: list[type]) -> None:
+    def make() -> Sequential:
+        return Sequential([
+            layers.Input((6, 5)),
+            layers.Dense(8),
+            layers.Reshape((6, 8, 1)),
+            layers.Conv2D(channels[0], 2, activation="relu"),
+            layers.Conv2D(channels[0], 2, padding="same"),
+            layers.Conv2D(channels[1], 3),
+            layers.LeakyReLU(),
+            layers.MaxPooling2D((2, 1)),
+            layers.Dropout(0.2),
+            layers.Flatten(),
+            layers.Dense(4, activation="softmax"),
+        ])  # fmt: skip
+
+    assert_same(make)
+    assert_same(make, batch_size=70, epochs=5)
+    assert {TrainingSteps, ScoringSteps, PredictionSteps} == set(played)
+
+
 @pytest.mark.parametrize(
     ("loss", "y", "last"),
     [
@@ -300,6 +322,10 @@ def with_own_forward() -> Sequential:
     return model
 
 
+def images(inner: layers.Layer) -> Sequential:
+    return network(layers.Reshape((6, 5, 1)), layers.Conv2D(9, 2), inner, layers.Flatten(), last())
+
+
 def last() -> layers.Layer:
     return layers.Dense(4, activation="softmax")
 
@@ -311,6 +337,8 @@ def last() -> layers.Layer:
         lambda: compiled(network(layers.Dense(9, activation="tanh"), last())),
         lambda: compiled(network(layers.Dense(9), layers.BatchNormalization(), last())),
         lambda: compiled(network(Sequential([layers.Dense(9)]), last())),
+        lambda: compiled(images(layers.Conv2D(3, 2, strides=4))),
+        lambda: compiled(images(layers.AveragePooling2D())),
         lambda: compiled(OwnModel([layers.Flatten(), last()])),
         lambda: compiled(with_own_forward()),
         lambda: compiled(mlp(), loss=OwnLoss()),

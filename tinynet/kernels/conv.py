@@ -27,22 +27,22 @@ windows out; one of 5x5 windows on 32 channels of 13x13 takes 1.2 instead of 1.8
 
 from functools import lru_cache
 
-import numpy as np
-
 from tinynet.kernels import winograd
 from tinynet.kernels.activations import activate, finish
 from tinynet.kernels.geometry import Pair, output_size, pad_amounts
 from tinynet.kernels.jit import entry, jit, plain
 from tinynet.kernels.matrices import matmul
-from tinynet.kernels.memory import empty, zeros
+from tinynet.kernels.memory import empty
 from tinynet.kernels.products import Plan, multiply, new_result, plan, strip, sum_of_parts
 from tinynet.kernels.reference import Array, Shape4
 from tinynet.kernels.threads import pool_for, share
 from tinynet.kernels.tile import panel_width
+from tinynet.kernels.transpose import swap_channels
 
 # Up to so many channels of the image, dx is made by `_spread_products`.
 _FEW_CHANNELS = 8
 _ADD_OPERATIONS = 30  # what it takes to add one number up, in multiply-adds
+_COPY_OPERATIONS = 4  # or to copy it
 
 # The images of a batch are added up in this many parts, for any number of threads.
 _PARTS = 8
@@ -115,18 +115,19 @@ def conv2d_kernel_gradient(
     kernel_shape: Shape4,
     strides: Pair = (1, 1),
     padding: str = "valid",
+    out: Array | None = None,
 ) -> Array:
     """d_kernel (kh, kw, c_in, c_out): each window of x times the dy that it led to, summed."""
     fast = winograd.geometry(x.shape, kernel_shape, strides, padding)
     if fast is not None:
-        return winograd.conv2d_kernel_gradient(x, dy, fast)
+        return winograd.conv2d_kernel_gradient(x, dy, fast, out)
     padded = _pad_columns(x, kernel_shape[1], strides[1], padding)
     summing = _kernel_gradient_plan(
         padded.shape, dy.shape, kernel_shape, strides, padding, x.itemsize
     )
     parts = new_result(summing, (summing.groups, *kernel_shape), x.dtype)
     multiply(padded, plain(dy), parts, summing)
-    return sum_of_parts(parts)
+    return sum_of_parts(parts, out)
 
 
 @lru_cache(maxsize=256)
@@ -179,7 +180,7 @@ def conv2d_input_gradient(
     # Pixel s of dx gets kernel column j from column (s + left - j) / stride of dy: the stride
     # becomes a gap between the columns of dy, and the kernel runs backwards.
     spread = _spread_columns(dy, kw - 1 - left, strides[1], input_shape[2] + kw - 1)
-    flipped = np.ascontiguousarray(kernel[::-1, ::-1].transpose(0, 1, 3, 2))
+    flipped = swap_channels(plain(kernel), backwards=True)
     backward = _input_gradient_plan(
         spread.shape, kernel.shape, input_shape, strides, padding, dy.itemsize
     )
@@ -271,6 +272,20 @@ def _spread_columns(x: Array, left: int, stride: int, width: int) -> Array:
     if width == x.shape[2]:
         return plain(x)
     n, h, w, c = x.shape
-    spread = zeros((n, h, width, c), x.dtype)
-    spread[:, :, left : left + w * stride : stride] = x
+    spread = empty((n, h, width, c), x.dtype)
+    rows = plain(x).reshape(n * h, w, c), spread.reshape(n * h, width, c)
+    _spread(pool_for(_COPY_OPERATIONS * spread.size), *rows, left, stride)
     return spread
+
+
+@entry()
+def _spread(pool: int, x: Array, y: Array, left: int, stride: int) -> None:
+    share(pool, len(x), _spread_row, (x, y, left, stride))
+
+
+@jit()
+def _spread_row(row: int, x: Array, y: Array, left: int, stride: int) -> None:
+    y[row] = y.dtype.type(0)
+    for s in range(x.shape[1]):
+        for c in range(x.shape[2]):
+            y[row, left + s * stride, c] = x[row, s, c]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tinynet.kernels.jit import Number, entry, plain
 from tinynet.kernels.memory import empty
+from tinynet.kernels.recording import not_recorded
 from tinynet.kernels.reference import Array
 
 
@@ -29,6 +30,7 @@ def _dropout(x: Array, noise: Array, rate: np.float32, scale: Number, y: Array) 
 
 def batch_norm(x: Array, gamma: Array, beta: Array, epsilon: float) -> tuple[Array, Array, Array]:
     """``y = gamma * (x - mean) / sqrt(variance + epsilon) + beta``: y (m, c), mean, variance."""
+    not_recorded()  # NumPy does some of it
     x = plain(x)
     mean, variance = np.zeros(x.shape[1], x.dtype), np.zeros(x.shape[1], x.dtype)
     _statistics(x, mean, variance)
@@ -56,6 +58,7 @@ def batch_norm_inference(
     x: Array, gamma: Array, beta: Array, mean: Array, variance: Array, epsilon: float
 ) -> Array:
     """``y = gamma * (x - mean) / sqrt(variance + epsilon) + beta``, with statistics given."""
+    not_recorded()  # NumPy does some of it
     y = empty(x.shape, x.dtype)
     scale = gamma / np.sqrt(variance + x.dtype.type(epsilon))
     _scale_and_shift(plain(x), plain(mean), scale, plain(beta), y)
@@ -73,6 +76,7 @@ def batch_norm_gradient(
     dy: Array, x: Array, gamma: Array, mean: Array, variance: Array, epsilon: float
 ) -> tuple[Array, Array, Array]:
     """dx (m, c), d_gamma (c,), d_beta (c,), as the reference has them."""
+    not_recorded()  # NumPy does some of it
     inverse_std = 1 / np.sqrt(variance + x.dtype.type(epsilon))
     dx = empty(dy.shape, dy.dtype)
     d_gamma, d_beta = np.zeros_like(gamma), np.zeros_like(gamma)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tinynet.kernels.geometry import Pair, output_size, pad_amounts
 from tinynet.kernels.jit import entry, jit, plain
 from tinynet.kernels.memory import empty, zeros
+from tinynet.kernels.recording import not_recorded
 from tinynet.kernels.reference import Array, Shape4
 from tinynet.kernels.threads import pool_for, share
 from tinynet.kernels.vectors import (
@@ -293,6 +294,7 @@ def _max_pool_gradient_image(
 
 def average_pool2d(x: Array, pool_size: Pair, strides: Pair, padding: str = "valid") -> Array:
     """The mean of each window, padding left out: x (n, h, w, c) -> y (n, oh, ow, c)."""
+    not_recorded()  # it needs the zeros
     y = zeros(_pooled_shape(x, pool_size, strides, padding), x.dtype)
     _average_pool(plain(x), pool_size, strides, _corner(x.shape, pool_size, strides, padding), y)
     return y
@@ -321,6 +323,7 @@ def average_pool2d_gradient(
     dy: Array, input_shape: Shape4, pool_size: Pair, strides: Pair, padding: str = "valid"
 ) -> Array:
     """dx (n, h, w, c): each dy is shared equally among its window's entries."""
+    not_recorded()
     dx = zeros(input_shape, dy.dtype)
     corner = _corner(input_shape, pool_size, strides, padding)
     _average_pool_gradient(plain(dy), pool_size, strides, corner, dx)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from tinynet.kernels.bias import add_bias
 from tinynet.kernels.jit import entry, jit
-from tinynet.kernels.memory import empty, zeros
+from tinynet.kernels.memory import empty, give, own, zeros
+from tinynet.kernels.recording import not_recorded
 from tinynet.kernels.reference import Array
 from tinynet.kernels.threads import block_slice, blocks, pool_for, share
 from tinynet.kernels.tile import call_strip, strip_address, tile_rows
@@ -94,7 +95,10 @@ def plan(
 
 def new_result(plan: Plan, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """An array for `multiply` to fill."""
-    return empty(shape, dtype) if plan.complete else zeros(shape, dtype)
+    if plan.complete:
+        return empty(shape, dtype)
+    not_recorded()
+    return zeros(shape, dtype)
 
 
 def multiply(
@@ -161,11 +165,11 @@ def _task(
         add_bias(c, c_at, c_row, rows, columns, bias, c_at % c_row, relu)
 
 
-def sum_of_parts(parts: Array) -> Array:
+def sum_of_parts(parts: Array, out: Array | None = None) -> Array:
     """The sum over the first axis, from first to last."""
-    total = empty(parts.shape[1:], parts.dtype)
+    total = own(out, parts.shape[1:], parts.dtype)
     _sum(pool_for(parts.size), parts.reshape(len(parts), -1), total.reshape(-1))
-    return total
+    return give(total, out)
 
 
 @entry()

@@ -310,15 +310,21 @@ def conv2d_kernel_gradient(
     kernel_shape: Shape4,
     strides: Pair = (1, 1),
     padding: str = "valid",
+    out: Array | None = None,
 ) -> Array:
     """d_kernel (kh, kw, c_in, c_out): each window of x times the dy that it led to, summed.
 
     ``d_kernel[i, j, c, o] = sum over n, r, s of x[n, r * sh + i, s * sw + j, c] * dy[n, r, s, o]``
+
+    It goes into ``out`` if there is one.
     """
     window = kernel_shape[0], kernel_shape[1]
     windows = _windows(_pad(x, window, strides, padding), window, strides)
     d_kernel = np.tensordot(windows, dy, axes=((0, 1, 2), (0, 1, 2)))  # (c_in, kh, kw, c_out)
-    return np.ascontiguousarray(d_kernel.transpose(1, 2, 0, 3))
+    if out is None:
+        return np.ascontiguousarray(d_kernel.transpose(1, 2, 0, 3))
+    out[...] = d_kernel.transpose(1, 2, 0, 3)
+    return out
 
 
 @_blas

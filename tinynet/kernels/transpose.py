@@ -18,6 +18,7 @@ from llvmlite import ir
 from numba import types
 
 from tinynet.kernels.jit import entry, jit
+from tinynet.kernels.memory import empty
 from tinynet.kernels.reference import Array
 from tinynet.kernels.threads import pool_for, share
 from tinynet.kernels.vectors import REGISTERS, in_either, intrinsic, load_vector, store_vector
@@ -99,3 +100,17 @@ def transpose_serially(x: Array, y: Array, m: int, n: int) -> None:
     """`transpose` for compiled code, without threads: x (m, n) and y (n, m), both flat."""
     for number in range(-(-n // block_lanes(x.itemsize))):
         _transpose_columns(number, x, y, m, n)
+
+
+def swap_channels(kernel: Array, backwards: bool = False) -> Array:
+    """A kernel (kh, kw, a, b) as (kh, kw, b, a), and from its end to its beginning if so asked."""
+    kh, kw, a, b = kernel.shape
+    swapped = empty((kh, kw, b, a), kernel.dtype)
+    _transpose_each(kernel.reshape(-1, a * b), a, b, swapped.reshape(-1, a * b), backwards)
+    return swapped
+
+
+@entry()
+def _transpose_each(x: Array, m: int, n: int, y: Array, backwards: bool) -> None:
+    for i in range(len(x)):
+        transpose_serially(x[i], y[len(x) - 1 - i if backwards else i], m, n)

@@ -5,14 +5,28 @@ A pass is cut into blocks, which threads share out.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from numba import types
 
 from tinynet.kernels import reference
-from tinynet.kernels.jit import Number, entry, jit, plain
+from tinynet.kernels.jit import Number, config, entry, jit, plain
 from tinynet.kernels.recording import not_recorded
 from tinynet.kernels.reference import Array, Prepared, Rates
 from tinynet.kernels.threads import block_slice, blocks, pool_for, share
+from tinynet.kernels.vectors import (
+    array_data,
+    channel_loops,
+    divide,
+    intrinsic,
+    load_vector,
+    multiply_add,
+    splat,
+    square_root,
+    store_vector,
+)
 
 # What one entry takes, in multiply-adds: mostly memory; or a square root and a division.
 _SGD_OPERATIONS = 6
@@ -186,6 +200,48 @@ def _adam(pool: int, params: Group, grads: Group, ms: Group, vs: Group, rates: R
     share(pool, _SHARES, _adam_share, (params, grads, ms, vs, alpha, rate_1, rate_2, epsilon))
 
 
+def _adam_in_python(
+    p: Array, g: Array, m: Array, v: Array, count: int, alpha: Number, rate_1: Number,
+    rate_2: Number, epsilon: Number,
+) -> None:  # fmt: skip
+    for i in range(count):
+        m[i] += rate_1 * (g[i] - m[i])
+        v[i] += rate_2 * (g[i] * g[i] - v[i])
+        p[i] -= alpha * m[i] / (np.sqrt(v[i]) + epsilon)
+
+
+@intrinsic
+def _adam_in_vectors(
+    typingctx: Any, p: Any, g: Any, m: Any, v: Any, count: Any, alpha: Any, rate_1: Any,
+    rate_2: Any, epsilon: Any,
+) -> Any:  # fmt: skip
+    """`_adam_in_python`, with the quick division: an update of 235,000 weights takes 28
+    microseconds instead of the 36 of the loop that the compiler makes of it.
+    """
+    signature = types.void(p, g, m, v, types.intp, alpha, rate_1, rate_2, epsilon)
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        arrays = [array_data(context, builder, signature, values, i) for i in range(4)]
+        dtype = signature.args[0].dtype
+        for vector, first in channel_loops(context, builder, dtype, values[4]):
+            lanes = vector.count
+            alpha, rate_1, rate_2, epsilon = (splat(builder, x, lanes) for x in values[5:])
+            places = [builder.gep(array, [first]) for array in arrays]
+            p, g, m, v = (load_vector(builder, vector, place, None) for place in places)
+            m = multiply_add(builder, rate_1, builder.fsub(g, m), m)
+            v = multiply_add(builder, rate_2, builder.fsub(builder.fmul(g, g), v), v)
+            size = builder.fadd(square_root(builder, v), epsilon)
+            p = builder.fsub(p, divide(builder, builder.fmul(alpha, m), size))
+            for value, place in zip((p, m, v), (places[0], *places[2:]), strict=True):
+                store_vector(builder, value, place, None)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+_adam_entries: Any = _adam_in_python if config.DISABLE_JIT else _adam_in_vectors
+
+
 @jit()
 def _adam_share(
     number: int, params: Group, grads: Group, ms: Group, vs: Group, alpha: Number, rate_1: Number,
@@ -196,10 +252,7 @@ def _adam_share(
             continue  # nothing but filling
         part = _share_of(params[which], number)
         p, g, m, v = params[which][part], grads[which][part], ms[which][part], vs[which][part]
-        for i in range(len(p)):
-            m[i] += rate_1 * (g[i] - m[i])
-            v[i] += rate_2 * (g[i] * g[i] - v[i])
-            p[i] -= alpha * m[i] / (np.sqrt(v[i]) + epsilon)
+        _adam_entries(p, g, m, v, len(p), alpha, rate_1, rate_2, epsilon)
 
 
 def rmsprop_update(

@@ -51,6 +51,7 @@ from tinynet.kernels.reference import Array, Shape4
 from tinynet.kernels.threads import pool_for, share
 from tinynet.kernels.tile import MAX_ROWS, call_strip, panel_width, strip_address, tile_rows
 from tinynet.kernels.transform import Matrix, Place, both_sides
+from tinynet.kernels.transpose import swap_channels
 from tinynet.kernels.vectors import in_either
 
 POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)  # and infinity
@@ -196,14 +197,14 @@ def _multiply(address: int, a: Array, b: Array, c: Array, m: int, k: int, n: int
 # --- gradients -----------------------------------------------------------------------------------
 
 
-def conv2d_kernel_gradient(x: Array, dy: Array, g: Geometry) -> Array:
+def conv2d_kernel_gradient(x: Array, dy: Array, g: Geometry, out: Array | None) -> Array:
     """d_kernel (3, 3, c_in, c_out)."""
     parts = empty((_PARTS, WINDOW, WINDOW, g.c_in, g.c_out), x.dtype)
     _kernel_gradient(
         _pool(g), strip_address(x.dtype), plain(x).reshape(-1), plain(dy).reshape(-1),
         parts.reshape(_PARTS, -1), g,
     )  # fmt: skip
-    return sum_of_parts(parts)
+    return sum_of_parts(parts, out)
 
 
 @entry()
@@ -254,7 +255,7 @@ def _add_products(
 def conv2d_input_gradient(dy: Array, kernel: Array, g: Geometry) -> Array:
     """dx (n, h, w, c_in)."""
     dx = empty((g.images, g.height, g.width, g.c_in), dy.dtype)
-    u = _u(np.ascontiguousarray(kernel.transpose(0, 1, 3, 2)))
+    u = _u(swap_channels(plain(kernel)))
     _input_gradient(_pool(g), strip_address(dy.dtype), plain(dy).reshape(-1), u, dx.reshape(-1), g)
     return dx
 

@@ -126,8 +126,8 @@ class Conv2D(Layer):
             dy, y, activation, LEAKY_RELU_SLOPE, self.grads.get("bias")
         )
         shape = self.params["kernel"].shape
-        self.grads["kernel"][:] = kernels.conv2d_kernel_gradient(
-            x, dz, shape, self.strides, self.padding
+        kernels.conv2d_kernel_gradient(
+            x, dz, shape, self.strides, self.padding, out=self.grads["kernel"]
         )
         return dz
 

@@ -8,7 +8,7 @@ Everything else is done in Python as before, and so is everything after
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tinynet import kernels, layers, losses, metrics, optimizers
 from tinynet.kernels.recording import record
-from tinynet.layers.base import Array, Layer, Weightless
+from tinynet.layers.base import Array, Layer
 from tinynet.models.data import Labels, take
 from tinynet.models.loop import Running
 
@@ -26,21 +26,23 @@ Data = tuple[Array, Labels, Array | None]
 
 # Classes that leave all work of a step to kernels; one derived from them may do anything.
 _LAYERS = (
-    layers.Dense, layers.Dropout, layers.Flatten, layers.LeakyReLU, layers.ReLU, layers.Reshape,
-    layers.Sigmoid, layers.Softmax,
+    layers.Conv2D, layers.Dense, layers.Dropout, layers.Flatten, layers.LeakyReLU,
+    layers.MaxPooling2D, layers.ReLU, layers.Reshape, layers.Sigmoid, layers.Softmax,
 )  # fmt: skip
 _LOSSES = losses.SparseCategoricalCrossentropy, losses.CategoricalCrossentropy
 _OPTIMIZERS = optimizers.SGD, optimizers.Adam
 _METRICS = metrics.SparseCategoricalAccuracy, metrics.CategoricalAccuracy
 
 # They, as they are written; somebody who wants to look at them may replace a method.
-_WRITTEN: dict[type, dict[str, Any]] = {
-    cls: dict(vars(cls))
-    for cls in (
-        Layer, Weightless, losses.Loss, optimizers.Optimizer, metrics.Metric, metrics.MeanMetric,
-        *_LAYERS, *_LOSSES, *_OPTIMIZERS, *_METRICS,
-    )
-}  # fmt: skip
+_WRITTEN: dict[type, dict[str, Any]] = {}
+
+
+def _remember(classes: Iterable[type]) -> None:
+    bases = {base for cls in classes for base in cls.__mro__}
+    _WRITTEN.update({cls: dict(vars(cls)) for cls in bases - _WRITTEN.keys()})
+
+
+_remember((*_LAYERS, *_LOSSES, *_OPTIMIZERS, *_METRICS))
 
 _MODELS: list[type] = []
 
@@ -48,7 +50,7 @@ _MODELS: list[type] = []
 def may_be_recorded(model: type[M]) -> type[M]:
     """Decorates a class of models that only calls its layers, one after another."""
     _MODELS.append(model)
-    _WRITTEN.update({cls: dict(vars(cls)) for cls in model.__mro__ if cls not in _WRITTEN})
+    _remember([model])
     return model
 
 
@@ -247,7 +249,7 @@ def _is_written(part: Any, classes: tuple[type, ...]) -> bool:
     return (
         type(part) in classes
         and not _has_own_methods(part)
-        and all(dict(vars(cls)) == _WRITTEN.get(cls, vars(cls)) for cls in type(part).__mro__)
+        and all(dict(vars(cls)) == _WRITTEN[cls] for cls in type(part).__mro__)
     )
 
 

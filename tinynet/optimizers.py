@@ -157,7 +157,7 @@ class SGD(Optimizer):
         each_time(self._set_rates, rates)
         kernels.sgd_updates(params, grads, rates, prepared)
 
-    def _set_rates(self, rates: Rates) -> None:
+    def _set_rates(self, rates: Rates, ahead: int) -> None:
         rates[0] = self._learning_rate
 
     def get_config(self) -> dict[str, Any]:
@@ -208,8 +208,8 @@ class Adam(Optimizer):
             prepared,
         )
 
-    def _set_rates(self, rates: Rates) -> None:
-        t = self.iterations + 1
+    def _set_rates(self, rates: Rates, ahead: int) -> None:
+        t = self.iterations + 1 + ahead
         alpha = self._learning_rate * math.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
         rates[:] = alpha, 1 - self.beta_1, 1 - self.beta_2, self.epsilon
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tinynet import kernels, layers, losses, metrics, optimizers, utils
 from tinynet.callbacks import Callback, LambdaCallback
 from tinynet.kernels.jit import config
+from tinynet.kernels.program import Program
 from tinynet.models import Sequential, steps
 from tinynet.models.steps import PredictionSteps, ScoringSteps, TrainingSteps
 
@@ -31,7 +32,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> list[type]:
     """Every step that can be is recorded; the list says by which class each one was played."""
     monkeypatch.setattr(steps, "_worth", lambda: 0)
     classes: list[type] = []
-    for cls in (TrainingSteps, ScoringSteps, PredictionSteps):
+    for cls in (ScoringSteps, PredictionSteps):
         play = cls._play
 
         def noted(self: Any, batch: Any, play: Any = play) -> Any:
@@ -39,6 +40,15 @@ def played(monkeypatch: pytest.MonkeyPatch) -> list[type]:
             return play(self, batch)
 
         monkeypatch.setattr(cls, "_play", noted)
+
+    play = Program.play
+
+    def count(self: Program, steps: int = 1, inputs: Any = ()) -> None:
+        if inputs:
+            classes.extend([TrainingSteps] * steps)
+        play(self, steps, inputs)
+
+    monkeypatch.setattr(Program, "play", count)
     return classes
 
 
@@ -432,10 +442,12 @@ def test_nobody_plays_under_a_debugger(played: list[type]) -> None:
 def test_few_steps_are_not_worth_recording(
     monkeypatch: pytest.MonkeyPatch, played: list[type]
 ) -> None:
-    monkeypatch.undo()
-    monkeypatch.setattr(TrainingSteps, "_play", lambda self, batch: played.append(type(self)))
-    compiled(mlp()).fit(X, Y, batch_size=16, epochs=2, verbose=0)
+    monkeypatch.setattr(steps, "_worth", lambda: 21)
+    model = compiled(mlp())
+    model.fit(X, Y, batch_size=16, epochs=2, verbose=0)
     assert not played
+    model.fit(X, Y, batch_size=16, epochs=3, verbose=0)
+    assert played
 
 
 def test_run_eagerly_is_true_or_false() -> None:

@@ -12,6 +12,7 @@ each of them there is an unpacker, which takes the arguments from memory and cal
 An unpacker is a few instructions, made when a function is first played.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numba
@@ -23,9 +24,16 @@ from numpy.typing import NDArray
 
 from tinynet.kernels import atomics
 from tinynet.kernels.jit import jit
-from tinynet.kernels.recording import Call, Recording
+from tinynet.kernels.recording import Call, Fill, Recording
 from tinynet.kernels.threads import compiler_lock
 from tinynet.kernels.vectors import cgutils
+
+Words = NDArray[Any]  # of numbers of 64 bits
+
+_NO_FEEDS = np.empty((0, 3), np.int64)
+
+# Several steps are played at once where nothing but rates is to be found in between.
+_MOST_STEPS = 16
 
 
 def program_of(recording: Recording) -> "Program | None":
@@ -43,6 +51,9 @@ class Program:
 
     def __init__(self, recording: Recording) -> None:
         self._each_time = recording.each_time
+        # A few rates can be had for some steps beforehand, a layer's noise has its turn in each.
+        early = all(array.dtype == np.float64 for _, array in self._each_time)
+        self.most_steps = _MOST_STEPS if early else 1
         self._kept: list[Any] = [recording.calls]  # the arrays, and the code
         words: list[int] = []
         starts, functions = [], []
@@ -54,11 +65,23 @@ class Program:
         places = self._words.ctypes.data + 8 * np.array(starts)
         self._table = np.column_stack([np.array(functions, np.int64), places])
 
-    def play(self) -> None:
-        """Make all the calls again. Raises RuntimeError where a kernel fails."""
-        for function, arguments in self._each_time:
-            function(*arguments)
-        if _play(self._table):
+    def play(self, steps: int = 1, inputs: Sequence[tuple[Words, Words]] = ()) -> None:
+        """Make all the calls again, so many times.
+
+        steps: at most ``most_steps``.
+        inputs: arrays, (...), and what is put into them before each step, (steps, ...); all of
+            numbers of 64 bits.
+
+        Raises RuntimeError where a kernel fails.
+        """
+        if steps == 1:
+            for fill, array in self._each_time:
+                fill(array, 0)
+        else:
+            filled = [(array, _filled(fill, array, steps)) for fill, array in self._each_time]
+            inputs = [*inputs, *filled]
+        feeds = [(to.ctypes.data, values.ctypes.data, to.size) for to, values in inputs]
+        if _play(self._table, np.array(feeds, np.int64) if feeds else _NO_FEEDS, steps):
             raise RuntimeError("a kernel of a recorded step failed")
 
     def uses_of(self, array: NDArray[Any]) -> NDArray[np.intp]:
@@ -70,12 +93,25 @@ class Program:
         self._words[uses] = address
 
 
+def _filled(fill: Fill, array: Words, steps: int) -> Words:
+    """What the function fills the array with for each of the steps."""
+    values = np.empty((steps, *array.shape), array.dtype)
+    for ahead in range(steps):
+        fill(values[ahead], ahead)
+    return values
+
+
 @jit()
-def _play(table: NDArray[np.int64]) -> int:
-    """All calls; whether one of them failed."""
+def _play(table: NDArray[np.int64], feeds: NDArray[np.int64], steps: int) -> int:
+    """All calls, for each step; whether one of them failed. Feeds are (to, from, how many)."""
     failed = 0
-    for i in range(len(table)):
-        failed |= atomics.call(table[i, 0], table[i, 1], 0)
+    for step in range(steps):
+        for i in range(len(feeds)):
+            to, values, size = feeds[i]
+            for j in range(size):
+                atomics.store(to + 8 * j, atomics.load(values + 8 * (step * size + j)))
+        for i in range(len(table)):
+            failed |= atomics.call(table[i, 0], table[i, 1], 0)
     return failed
 
 

@@ -28,6 +28,10 @@ from contextlib import contextmanager
 from threading import get_ident
 from typing import Any, NamedTuple
 
+from numpy.typing import NDArray
+
+Fill = Callable[[NDArray[Any], int], object]
+
 _recordings: dict[int, "Recording"] = {}  # that are being made, by thread
 
 
@@ -42,13 +46,13 @@ class Recording:
     """What was called, in order; a `tinynet.kernels.program.Program` plays it.
 
     calls: of entries.
-    each_time: Python functions, with their arguments, to be called before these.
+    each_time: Python functions, and the arrays that they fill before these.
     complete: whether that is all that happened, as far as the kernels know.
     """
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
-        self.each_time: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+        self.each_time: list[tuple[Fill, NDArray[Any]]] = []
         self.complete = True
 
 
@@ -63,11 +67,14 @@ def record() -> Iterator[Recording]:
         del _recordings[thread]
 
 
-def each_time(function: Callable[..., object], *arguments: Any) -> None:
-    """Call the function now, and before the kernels each time that what is recorded is played."""
-    function(*arguments)
+def each_time(fill: Fill, array: NDArray[Any]) -> None:
+    """Fill the array now, and before the kernels each time that what is recorded is played.
+
+    ``fill(array, ahead)`` fills it for the step that comes ``ahead`` steps after this one.
+    """
+    fill(array, 0)
     if _recordings and (recording := _recordings.get(get_ident())):
-        recording.each_time.append((function, arguments))
+        recording.each_time.append((fill, array))
 
 
 def not_recorded() -> None:

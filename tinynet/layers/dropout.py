@@ -47,7 +47,7 @@ class Dropout(Weightless):
         self.keep(noise)
         return kernels.dropout(x, noise, self.rate)
 
-    def _draw(self, noise: Array) -> None:
+    def _draw(self, noise: Array, ahead: int) -> None:
         self.rng.random(out=noise, dtype=np.float32)
 
     def backward(self, dy: Array) -> Array:

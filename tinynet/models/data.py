@@ -139,6 +139,17 @@ class Batches:
         batch = slice(start, self.position)
         return batch if self.order is None else self.order[batch]
 
+    def whole(self, most: int) -> NDArray[np.intp]:
+        """The next batches of this pass, at most so many, (batches, batch_size); no smaller one."""
+        if self.position == self.samples:
+            self._begin_pass()
+        start = self.position
+        count = min(most, (self.samples - start) // self.batch_size)
+        self.position += count * self.batch_size
+        some = slice(start, self.position)
+        indices = np.arange(start, self.position) if self.order is None else self.order[some]
+        return indices.reshape(count, self.batch_size)
+
     def get_state(self) -> dict[str, Any]:
         """Where the present pass is, and what its order was drawn from."""
         return {"position": self.position, "drawn_from": self._drawn_from}

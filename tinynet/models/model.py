@@ -435,16 +435,16 @@ class Model(Layer):
         running = loop.running
         hooks = listeners.wants_train_batches
         train.begin_epoch(watched=hooks)
-        for step in range(loop.step, steps):
-            if step and (self.stop_training or interrupt.requested):
+        while loop.step < steps:
+            if loop.step and (self.stop_training or interrupt.requested):
                 break
             if hooks:
-                listeners.on_train_batch_begin(step)
-            train(next(loop.batches))
-            progress.step(running.logs)
-            loop.step = step + 1
+                listeners.on_train_batch_begin(loop.step)
+            made = train.advance(loop.batches, steps - loop.step)
+            progress.step(running.logs, made)
+            loop.step += made
             if hooks:
-                listeners.on_train_batch_end(step, running.logs())
+                listeners.on_train_batch_end(loop.step - 1, running.logs())
         return running.logs()
 
     def _train_step(

@@ -100,9 +100,9 @@ class Progress:
             )
         self._line = verbose == 2 or (verbose == 1 and line)
 
-    def step(self, logs: Callable[[], Mapping[str, float]] = dict) -> None:
-        """One step is done; ``logs`` is asked only where the bar is drawn anew."""
-        if self._bar is not None and self._bar.update():
+    def step(self, logs: Callable[[], Mapping[str, float]] = dict, steps: int = 1) -> None:
+        """So many steps are done; ``logs`` is asked only where the bar is drawn anew."""
+        if self._bar is not None and self._bar.update(steps):
             self._bar.set_postfix(format_logs(logs()))
 
     def finish(self, logs: Mapping[str, float]) -> None:

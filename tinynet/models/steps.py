@@ -8,6 +8,7 @@ Everything else is done in Python as before, and so is everything after
 """
 
 import sys
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from tinynet import kernels, layers, losses, metrics, optimizers
 from tinynet.kernels.recording import record
 from tinynet.layers.base import Array, Layer
-from tinynet.models.data import Labels, take
+from tinynet.models.data import Batches, Labels, take
 from tinynet.models.loop import Running
 
 M = TypeVar("M", bound=Layer)
@@ -57,6 +58,10 @@ def may_be_recorded(model: type[M]) -> type[M]:
 # So many steps make up for compiling what playing needs; once it is there, some do.
 _WORTH = 1000
 _WORTH_NEXT = 32
+
+
+# Steps that are played at once take about so long: Ctrl-C and the progress bar wait for them.
+_SECONDS = 0.005
 
 
 class _Steps:
@@ -108,6 +113,7 @@ class TrainingSteps(_Steps):
         self._data = data
         self._running = running
         self._steps = steps
+        self._at_once = 1
         self._parts: list[Any] = []
 
     def begin_epoch(self, watched: bool) -> None:
@@ -128,6 +134,23 @@ class TrainingSteps(_Steps):
         if not _are_same(parts, self._parts):
             self._program, self._parts = None, parts
 
+    def advance(self, batches: Batches, most: int) -> int:
+        """Make the next step, or some at once; how many."""
+        if self._program is None or not self._may_record or self._size != batches.batch_size:
+            self(next(batches))
+            return 1
+        indices = batches.whole(min(most, self._at_once))
+        if not len(indices):
+            self(next(batches))
+            return 1
+        start = time.perf_counter()
+        self._program.play(len(indices), [(self._indices, indices)])
+        self._model.optimizer.iterations += len(indices)
+        if self._at_once == 1:
+            seconds = time.perf_counter() - start
+            self._at_once = min(max(1, int(_SECONDS / seconds)), self._program.most_steps)
+        return len(indices)
+
     def _in_python(self, batch: Batch) -> None:
         x, y, weights = self._data
         y_batch = take(y, batch)
@@ -137,17 +160,11 @@ class TrainingSteps(_Steps):
         self._running.add(loss.losses, y_batch, loss.prediction)
 
     def _record(self, batch: Batch) -> None:
-        self._indices = _indices(batch).copy()
+        if isinstance(batch, slice):
+            batch = np.arange(batch.start, batch.stop)
+        self._indices = batch.copy()
+        self._at_once = 1
         super()._record(self._indices)
-
-    def _play(self, batch: Batch) -> None:
-        self._indices[:] = _indices(batch)
-        self._program.play()
-        self._model.optimizer.iterations += 1
-
-
-def _indices(batch: Batch) -> NDArray[np.intp]:
-    return np.arange(batch.start, batch.stop) if isinstance(batch, slice) else batch
 
 
 class _StepsInOrder(_Steps):

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from tinynet import kernels, layers, losses, metrics, optimizers, utils
 from tinynet.callbacks import Callback, LambdaCallback
 from tinynet.kernels.jit import config
-from tinynet.kernels.program import Program
 from tinynet.models import Sequential, steps
-from tinynet.models.steps import PredictionSteps, ScoringSteps, TrainingSteps
+from tinynet.models.steps import PredictionSteps, ScoringSteps, TrainingSteps, _Steps
 
 pytestmark = pytest.mark.skipif(
     bool(config.DISABLE_JIT) or kernels.backend() != "numba", reason="without compiled code"
@@ -32,23 +31,13 @@ def played(monkeypatch: pytest.MonkeyPatch) -> list[type]:
     """Every step that can be is recorded; the list says by which class each one was played."""
     monkeypatch.setattr(steps, "_worth", lambda: 0)
     classes: list[type] = []
-    for cls in (ScoringSteps, PredictionSteps):
-        play = cls._play
+    play = _Steps._play
 
-        def noted(self: Any, batch: Any, play: Any = play) -> Any:
-            classes.append(type(self))
-            return play(self, batch)
+    def noted(self: _Steps, number: int, inputs: Any) -> None:
+        classes.extend([type(self)] * number)
+        play(self, number, inputs)
 
-        monkeypatch.setattr(cls, "_play", noted)
-
-    play = Program.play
-
-    def count(self: Program, steps: int = 1, inputs: Any = ()) -> None:
-        if inputs:
-            classes.extend([TrainingSteps] * steps)
-        play(self, steps, inputs)
-
-    monkeypatch.setattr(Program, "play", count)
+    monkeypatch.setattr(_Steps, "_play", noted)
     return classes
 
 

@@ -84,13 +84,13 @@ class Program:
         if _play(self._table, np.array(feeds, np.int64) if feeds else _NO_FEEDS, steps):
             raise RuntimeError("a kernel of a recorded step failed")
 
-    def uses_of(self, array: NDArray[Any]) -> NDArray[np.intp]:
-        """Where among the arguments the address of this array is, for `move`."""
-        return np.flatnonzero(self._words == array.ctypes.data)
+    def places_of(self, array: NDArray[Any]) -> list[Words]:
+        """Where the arguments have the address of this array: each an array of one number.
 
-    def move(self, uses: NDArray[np.intp], address: int) -> None:
-        """Let the calls use another array of the same shape and dtype, in that place."""
-        self._words[uses] = address
+        As an input of `play`, it lets the calls use other arrays of the same shape and dtype.
+        """
+        places = np.flatnonzero(self._words == array.ctypes.data)
+        return [self._words[i : i + 1] for i in places]
 
 
 def _filled(fill: Fill, array: Words, steps: int) -> Words:

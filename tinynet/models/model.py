@@ -347,7 +347,7 @@ class Model(Layer):
             initial_epoch, steps,
         )  # fmt: skip
         ahead = (epochs - initial_epoch) * steps
-        train_steps = TrainingSteps(self, self._train_step, train, loop.running, ahead)
+        train_steps = TrainingSteps(self, self._train_step, train, batches, loop.running, ahead)
         logs: Logs = {}
         epoch = initial_epoch
         with catch_interrupt() as interrupt, self._within(loop):
@@ -440,7 +440,7 @@ class Model(Layer):
                 break
             if hooks:
                 listeners.on_train_batch_begin(loop.step)
-            made = train.advance(loop.batches, steps - loop.step)
+            made = train.advance(steps - loop.step)
             progress.step(running.logs, made)
             loop.step += made
             if hooks:
@@ -514,17 +514,19 @@ class Model(Layer):
         x, y, _ = data
         running = Running(self._metrics_for(y, x.shape[1:]))
         total = _steps(len(x), batch_size, steps)
-        score = ScoringSteps(self, self._score, data, running, total)
         hooks = listeners.wants_test_batches
+        score = ScoringSteps(self, self._score, data, batch_size, running, total, watched=hooks)
         listeners.on_test_begin()
-        for step in range(total):
+        step = 0
+        while step < total:
             if hooks:
                 listeners.on_test_batch_begin(step)
-            score(slice(step * batch_size, min((step + 1) * batch_size, len(x))))
+            made = score.advance(total - step)
             if progress is not None:
-                progress.step(running.logs)
+                progress.step(running.logs, made)
+            step += made
             if hooks:
-                listeners.on_test_batch_end(step, running.logs())
+                listeners.on_test_batch_end(step - 1, running.logs())
         logs = running.logs()
         listeners.on_test_end(logs)
         return logs
@@ -551,18 +553,20 @@ class Model(Layer):
         total = _steps(len(x), batch_size, steps)
         listeners = CallbackList(callbacks, self, {"verbose": verbose, "epochs": 1, "steps": total})
         y = np.empty((min(len(x), total * batch_size), *self._built_shape), self.dtype)
-        forward = PredictionSteps(self, self.forward, x, total)
         hooks = listeners.wants_predict_batches
+        forward = PredictionSteps(self, x, y, batch_size, total, watched=hooks)
         listeners.on_predict_begin()
         with Progress("Predict", total, verbose, line=False) as progress:
-            for step in range(total):
+            step = 0
+            while step < total:
                 if hooks:
                     listeners.on_predict_batch_begin(step)
-                batch = slice(step * batch_size, min((step + 1) * batch_size, len(x)))
-                y[batch] = forward(batch)
-                progress.step(dict)
+                made = forward.advance(total - step)
+                progress.step(dict, made)
+                step += made
                 if hooks:
-                    listeners.on_predict_batch_end(step, {"outputs": y[batch]})
+                    batch = slice((step - 1) * batch_size, step * batch_size)
+                    listeners.on_predict_batch_end(step - 1, {"outputs": y[batch]})
             progress.finish({})
         listeners.on_predict_end()
         return y

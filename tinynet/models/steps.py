@@ -24,6 +24,7 @@ from tinynet.models.loop import Running
 M = TypeVar("M", bound=Layer)
 Batch = slice | NDArray[np.intp]
 Data = tuple[Array, Labels, Array | None]
+Inputs = list[tuple[NDArray[Any], NDArray[Any]]]  # arrays, and what they get before each step
 
 # Classes that leave all work of a step to kernels; one derived from them may do anything.
 _LAYERS = (
@@ -65,37 +66,57 @@ _SECONDS = 0.005
 
 
 class _Steps:
-    """Does something with each batch."""
+    """Does something with one batch after another."""
 
-    def __init__(self, model: Any, may_record: bool = False) -> None:
+    def __init__(self, model: Any, batch_size: int, may_record: bool = False) -> None:
         self._model = model
+        self._batch_size = batch_size
         self._may_record = may_record
-        self._size = 0  # of the first batch
+        self._is_warm = False  # whether a whole batch was done
         self._program: Any = None
+        self._at_once = 1
 
-    def __call__(self, batch: Batch) -> Any:
-        """What comes out for this batch, if anything; the next call may write to it."""
+    def advance(self, most: int) -> int:
+        """Do the next batch, or some of them at once, but at most so many; how many."""
+        if self._may_record and self._program is not None:
+            steps, inputs = self._whole_batches(min(most, self._at_once))
+            if steps:
+                self._play(steps, inputs)
+                return steps
+        batch = self._next_batch()
         size = batch.stop - batch.start if isinstance(batch, slice) else len(batch)
-        if size != self._size or not self._may_record:
-            self._size = self._size or size
-            return self._in_python(batch)
-        if self._program is None:
-            return self._record(batch)
-        return self._play(batch)
+        is_whole = size == self._batch_size
+        if self._may_record and self._program is None and is_whole and self._is_warm:
+            self._record(batch)
+        else:
+            self._in_python(batch)
+            self._is_warm |= is_whole
+        return 1
 
-    def _record(self, batch: Batch) -> Any:
+    def _record(self, batch: Batch) -> None:
         from tinynet.kernels.program import program_of
 
         with record() as recording:
-            result = self._in_python(batch)
+            self._in_python(batch)
         self._program = program_of(recording)
         self._may_record = self._program is not None
-        return result
+        self._at_once = 1
 
-    def _in_python(self, batch: Batch) -> Any:
+    def _play(self, steps: int, inputs: Inputs) -> None:
+        start = time.perf_counter()
+        self._program.play(steps, inputs)
+        if self._at_once == 1:
+            possible = int(_SECONDS / (time.perf_counter() - start))
+            self._at_once = min(max(1, possible), self._program.most_steps)
+
+    def _next_batch(self) -> Batch:
         raise NotImplementedError
 
-    def _play(self, batch: Batch) -> Any:
+    def _whole_batches(self, most: int) -> tuple[int, Inputs]:
+        """How many whole batches are done now, at most so many, and what is put where for them."""
+        raise NotImplementedError
+
+    def _in_python(self, batch: Batch) -> None:
         raise NotImplementedError
 
 
@@ -106,14 +127,20 @@ class TrainingSteps(_Steps):
     """
 
     def __init__(
-        self, model: Any, train: Callable[..., None], data: Data, running: Running, steps: int
+        self,
+        model: Any,
+        train: Callable[..., None],
+        data: Data,
+        batches: Batches,
+        running: Running,
+        steps: int,
     ) -> None:
-        super().__init__(model)
+        super().__init__(model, batches.batch_size)
         self._train = train
         self._data = data
+        self._batches = batches
         self._running = running
         self._steps = steps
-        self._at_once = 1
         self._parts: list[Any] = []
 
     def begin_epoch(self, watched: bool) -> None:
@@ -134,22 +161,12 @@ class TrainingSteps(_Steps):
         if not _are_same(parts, self._parts):
             self._program, self._parts = None, parts
 
-    def advance(self, batches: Batches, most: int) -> int:
-        """Make the next step, or some at once; how many."""
-        if self._program is None or not self._may_record or self._size != batches.batch_size:
-            self(next(batches))
-            return 1
-        indices = batches.whole(min(most, self._at_once))
-        if not len(indices):
-            self(next(batches))
-            return 1
-        start = time.perf_counter()
-        self._program.play(len(indices), [(self._indices, indices)])
-        self._model.optimizer.iterations += len(indices)
-        if self._at_once == 1:
-            seconds = time.perf_counter() - start
-            self._at_once = min(max(1, int(_SECONDS / seconds)), self._program.most_steps)
-        return len(indices)
+    def _next_batch(self) -> Batch:
+        return next(self._batches)
+
+    def _whole_batches(self, most: int) -> tuple[int, Inputs]:
+        indices = self._batches.whole(most)
+        return len(indices), [(self._indices, indices)]
 
     def _in_python(self, batch: Batch) -> None:
         x, y, weights = self._data
@@ -163,42 +180,60 @@ class TrainingSteps(_Steps):
         if isinstance(batch, slice):
             batch = np.arange(batch.start, batch.stop)
         self._indices = batch.copy()
-        self._at_once = 1
         super()._record(self._indices)
+
+    def _play(self, steps: int, inputs: Inputs) -> None:
+        super()._play(steps, inputs)
+        self._model.optimizer.iterations += steps
 
 
 class _StepsInOrder(_Steps):
     """Does something with one slice of the arrays after another, where they are."""
 
-    def __init__(self, model: Any, arrays: list[Array], may_record: bool) -> None:
-        super().__init__(model, may_record)
+    def __init__(self, model: Any, batch_size: int, arrays: list[Array], may_record: bool) -> None:
+        super().__init__(model, batch_size, may_record)
         self._arrays = arrays
+        self._position = 0
 
-    def _record(self, batch: Batch) -> Any:
-        self._result = super()._record(batch)
+    def _next_batch(self) -> slice:
+        start = self._position
+        self._position = min(start + self._batch_size, len(self._arrays[0]))
+        return slice(start, self._position)
+
+    def _whole_batches(self, most: int) -> tuple[int, Inputs]:
+        steps = min(most, (len(self._arrays[0]) - self._position) // self._batch_size)
+        starts = self._position + self._batch_size * np.arange(steps)
+        self._position += steps * self._batch_size
+        return steps, [
+            (place, array.ctypes.data + array.strides[0] * starts)
+            for array, places in zip(self._arrays, self._places, strict=True)
+            for place in places
+        ]
+
+    def _record(self, batch: Batch) -> None:
+        super()._record(batch)
         if self._program is not None:
-            starts = [array.ctypes.data for array in self._arrays]
-            self._places = [
-                (self._program.uses_of(array[batch]), start, array.strides[0])
-                for array, start in zip(self._arrays, starts, strict=True)
-            ]
-        return self._result
+            self._places = [self._program.places_of(part) for part in self._parts_used(batch)]
+            self._may_record = all(self._places)
 
-    def _play(self, batch: Any) -> Any:
-        for uses, start, distance in self._places:
-            self._program.move(uses, start + batch.start * distance)
-        self._program.play()
-        return self._result
+    def _parts_used(self, batch: Batch) -> list[Array]:
+        """For each of the arrays, what kernels had of it, or in its place, in the step recorded."""
+        return [array[batch] for array in self._arrays]
 
 
 class ScoringSteps(_StepsInOrder):
     """The steps of one evaluation: forward, loss, and the means so far."""
 
     def __init__(
-        self, model: Any, score: Callable[..., None], data: Data, running: Running, steps: int
-    ) -> None:
-        may = _can_be_recorded(model, data, steps) and _can_be_scored(model, running)
-        super().__init__(model, [array for array in data if array is not None], may)
+        self, model: Any, score: Callable[..., None], data: Data, batch_size: int,
+        running: Running, steps: int, watched: bool,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            model,
+            batch_size,
+            [array for array in data if array is not None],
+            not watched and _can_be_recorded(model, data, steps) and _can_be_scored(model, running),
+        )
         self._score = score
         self._running = running
 
@@ -209,14 +244,21 @@ class ScoringSteps(_StepsInOrder):
 
 
 class PredictionSteps(_StepsInOrder):
-    """The steps of one prediction: forward."""
+    """The steps of one prediction: forward, from x to y."""
 
-    def __init__(self, model: Any, forward: Callable[[Array], Array], x: Array, steps: int) -> None:
-        super().__init__(model, [x], _can_be_recorded(model, (x, None, None), steps))
-        self._forward = forward
+    def __init__(
+        self, model: Any, x: Array, y: Array, batch_size: int, steps: int, watched: bool
+    ) -> None:
+        may_record = not watched and _can_be_recorded(model, (x, None, None), steps)
+        super().__init__(model, batch_size, [x, y], may_record)
 
-    def _in_python(self, batch: Batch) -> Array:
-        return self._forward(self._arrays[0][batch])
+    def _in_python(self, batch: Batch) -> None:
+        x, y = self._arrays
+        self._result = self._model.forward(x[batch])
+        y[batch] = self._result
+
+    def _parts_used(self, batch: Batch) -> list[Array]:
+        return [self._arrays[0][batch], self._result]
 
 
 # --- what may be recorded ------------------------------------------------------------------------

@@ -15,13 +15,19 @@ from numpy.typing import NDArray
 from tinynet.kernels.activations import activate, bias_activation_gradient, finish
 from tinynet.kernels.bias import add_bias, row_gradient
 from tinynet.kernels.jit import entry, plain
-from tinynet.kernels.matrices import fill, is_large, matmul, product_plan
+from tinynet.kernels.matrices import (
+    fill,
+    is_large,
+    matmul,
+    product_plan,
+    rows_parts,
+    times_transposed_part,
+)
 from tinynet.kernels.memory import empty, give, own
 from tinynet.kernels.products import multiply, plan, share_strips, strip
 from tinynet.kernels.reference import Array
-from tinynet.kernels.threads import pool_for
+from tinynet.kernels.threads import pool_for, share
 from tinynet.kernels.tile import panel_width, strip_address
-from tinynet.kernels.transpose import transpose_serially
 
 # Up to so many rows (samples), the products are done as described here.
 _MOST_ROWS = 64
@@ -71,7 +77,6 @@ class _Layer(NamedTuple):
     parts: int  # in which the sum over k is taken
     strips: NDArray[np.int64]  # of x[:, part] @ kernel[part], for each part
     for_kernel: NDArray[np.int64]  # of x.T @ dz
-    for_dx: NDArray[np.int64]  # of kernel @ dz.T, which is dx.T
 
 
 @lru_cache(maxsize=256)
@@ -91,7 +96,7 @@ def _prepare(m: int, k: int, n: int, dtype: np.dtype[Any]) -> _Layer:
     ])  # fmt: skip
     return _Layer(
         strip_address(dtype), np.zeros(n, dtype), parts, forward.strips,
-        product_plan(k, m, n, True, size).strips, product_plan(k, n, m, False, size).strips,
+        product_plan(k, m, n, True, size).strips,
     )  # fmt: skip
 
 
@@ -143,9 +148,10 @@ def dense_gradient(
     else:
         layer = _prepare(m, k, n, x.dtype)
         dx = empty((m, k) if need_dx else (0, 0), x.dtype)
+        pool = pool_for(m * k * n)
         _dense_gradient(
-            pool_for(m * k * n), layer.address, dy, x, y, kernel, activation == "relu",
-            layer.for_kernel, layer.for_dx, dx, d_kernel, d_bias,
+            pool, layer.address, dy, x, y, kernel, activation == "relu",
+            layer.for_kernel, rows_parts(pool), dx, d_kernel, d_bias,
         )  # fmt: skip
     return dx if need_dx else None, give(d_kernel, out), give(d_bias, bias_out)
 
@@ -153,8 +159,7 @@ def dense_gradient(
 @entry()
 def _dense_gradient(
     pool: int, address: int, dy: Array, x: Array, y: Array, kernel: Array, relu: bool,
-    for_kernel: NDArray[np.int64], for_dx: NDArray[np.int64], dx: Array, d_kernel: Array,
-    d_bias: Array,
+    for_kernel: NDArray[np.int64], dx_parts: int, dx: Array, d_kernel: Array, d_bias: Array,
 ) -> None:  # fmt: skip
     """``dz = dy * activation'(z)``, d_bias = dz.sum(0), d_kernel = x.T @ dz, dx = dz @ kernel.T"""
     m, n = dy.shape
@@ -164,8 +169,7 @@ def _dense_gradient(
     row_gradient(dy.reshape(-1), y.reshape(-1), dz, 0, m, n, d_bias, 0, relu)
     share_strips(pool, address, x.reshape(-1), dz, d_kernel.reshape(-1), for_kernel)
     if dx.size > 0:
-        # There are few rows, and the transposes of dz and dx are small beside the kernel's.
-        dz_transposed, dx_transposed = np.empty(n * m, dy.dtype), np.empty(k * m, dy.dtype)
-        transpose_serially(dz, dz_transposed, m, n)
-        share_strips(pool, address, kernel.reshape(-1), dz_transposed, dx_transposed, for_dx)
-        transpose_serially(dx_transposed, dx.reshape(-1), k, m)
+        share(
+            pool, dx_parts, times_transposed_part,
+            (dx_parts, address, kernel.reshape(-1), dz, dx.reshape(-1), k, n, m, True),
+        )  # fmt: skip

@@ -20,9 +20,15 @@ from tinynet.kernels.jit import entry, jit, plain
 from tinynet.kernels.memory import empty
 from tinynet.kernels.products import Plan, Strip, multiply, plan, strip
 from tinynet.kernels.reference import Array
-from tinynet.kernels.threads import pool_for, share
-from tinynet.kernels.tile import MAX_ROWS, panel_width, tile_rows
-from tinynet.kernels.transpose import block_lanes, transpose, transpose_block
+from tinynet.kernels.threads import get_num_threads, pool_for, share
+from tinynet.kernels.tile import MAX_ROWS, call_strip, panel_width, strip_address, tile_rows
+from tinynet.kernels.transpose import (
+    block_lanes,
+    transpose,
+    transpose_block,
+    transpose_into,
+    transpose_serially,
+)
 
 _STRIP_TILES = 8
 _STRIP_ROWS = _STRIP_TILES * MAX_ROWS
@@ -40,6 +46,9 @@ _LARGE_ROWS = 128
 
 # So many of k at once: panels of B of this height, and some tiles of A, fit a second-level cache.
 _BLOCK = 2048
+
+# A matrix of this size is transposed by each thread for itself.
+_OWN_COPY_BYTES = 400_000
 
 # So many tiles or panels are copied together, since they come from the same pages of memory.
 _TOGETHER = 8
@@ -119,6 +128,10 @@ def fill(a: Array, b: Array, transpose_a: bool, transpose_b: bool, c: Array) -> 
         multiply(rows, panels, c, _packed_plan(m, k, n, size))
     elif not transpose_b:
         multiply(a, b, c, product_plan(m, k, n, transpose_a, size))
+    elif not transpose_a and n * k * size <= _OWN_COPY_BYTES and n <= m:
+        _times_transposed(a, b, c, turned=False)
+    elif not transpose_a and m * k * size <= _OWN_COPY_BYTES:
+        _times_transposed(b, a, c, turned=True)
     elif k * n < m * (k + n):
         multiply(a, _transposed(b), c, product_plan(m, k, n, transpose_a, size))
     else:
@@ -139,7 +152,8 @@ def product_plan(m: int, k: int, n: int, transpose_a: bool, itemsize: int) -> Pl
     a_row, a_inner = (1, m) if transpose_a else (k, 1)
     width = panel_width(itemsize)
     height = _STRIP_ROWS
-    while min(m, height) > MAX_ROWS and -(-n // width) * -(-m // height) < _LEAST_STRIPS:
+    panels = max(1, n // width)  # what is left beside them is soon done
+    while min(m, height) > MAX_ROWS and panels * -(-m // height) < _LEAST_STRIPS:
         height = -(-min(height, m) // 2)
     places = [(row, column) for column in range(0, n, width) for row in range(0, m, height)]
     if k * n * itemsize <= _SMALL_BYTES:
@@ -158,6 +172,62 @@ def _transposed(x: Array) -> Array:
     y = empty(x.shape[::-1], x.dtype)
     transpose(x, y)
     return y
+
+
+# --- a product with the transpose of a small matrix -----------------------------------------------
+
+
+def _times_transposed(x: Array, y: Array, c: Array, turned: bool) -> None:
+    """c = x @ y.T, or ``turned`` the transpose of that, y @ x.T: x (m, k), y (n, k).
+
+    The tiles need y.T in memory. What one thread has written comes slowly to another: the product
+    of (32, 784) and (128, 784).T took 52 microseconds when one made the copy for all, of which the
+    multiplications are 33. So each thread makes one of its own, and the result of its own rows of
+    x is turned at once, and it takes 40.
+    """
+    (m, k), n = x.shape, len(y)
+    pool = pool_for(m * k * n)
+    _share_rows(
+        pool, rows_parts(pool), strip_address(c.dtype), x.reshape(-1), y.reshape(-1),
+        c.reshape(-1), m, k, n, turned,
+    )  # fmt: skip
+
+
+def rows_parts(pool: int) -> int:
+    """How many parts for `times_transposed_part`: the results have the same bits for any number."""
+    return get_num_threads() if pool else 1
+
+
+@entry()
+def _share_rows(
+    pool: int, parts: int, address: int, x: Array, y: Array, c: Array, m: int, k: int, n: int,
+    turned: bool,
+) -> None:  # fmt: skip
+    share(pool, parts, times_transposed_part, (parts, address, x, y, c, m, k, n, turned))
+
+
+@jit()
+def times_transposed_part(
+    part: int, parts: int, address: int, x: Array, y: Array, c: Array, m: int, k: int, n: int,
+    turned: bool,
+) -> None:  # fmt: skip
+    """One part of the rows of x, whole tiles of them: c[rows] = x[rows] @ y.T, or c[:, rows]."""
+    height, width = tile_rows(m), panel_width(x.itemsize)
+    tiles = -(-m // height)
+    first, last = tiles * part // parts * height, min(tiles * (part + 1) // parts * height, m)
+    if first == last:
+        return
+    rows = last - first
+    y_transposed = np.empty(k * n, y.dtype)
+    transpose_serially(y, y_transposed, n, k)
+    result, at = (np.empty(rows * n, c.dtype), 0) if turned else (c, first * n)
+    for column in range(0, n, width):
+        call_strip(
+            address, x, first * k, height * k, k, 0, 1, y_transposed, column, 0, n,
+            result, at + column, n, rows, height, min(width, n - column), 1, k, False,
+        )  # fmt: skip
+    if turned:
+        transpose_into(result, c, first, m, rows, n)
 
 
 # --- large matrices ------------------------------------------------------------------------------

@@ -84,22 +84,33 @@ def _transpose(pool: int, x: Array, y: Array, m: int, n: int) -> None:
 @jit()
 def _transpose_columns(number: int, x: Array, y: Array, m: int, n: int) -> None:
     """As many columns of x as a vector has lanes."""
+    _transpose_some(number, x, y, 0, m, m, n)
+
+
+@jit()
+def _transpose_some(number: int, x: Array, y: Array, y_at: int, y_row: int, m: int, n: int) -> None:
     lanes = block_lanes(x.itemsize)
     first = number * lanes
     last = min(first + lanes, n)
     whole = m - m % lanes if last - first == lanes else 0
     for i in range(0, whole, lanes):
-        transpose_block(x, i * n + first, n, y, first * m + i, m)
+        transpose_block(x, i * n + first, n, y, y_at + first * y_row + i, y_row)
     for j in range(first, last):
         for i in range(whole, m):
-            y[j * m + i] = x[i * n + j]
+            y[y_at + j * y_row + i] = x[i * n + j]
 
 
 @jit()
 def transpose_serially(x: Array, y: Array, m: int, n: int) -> None:
     """`transpose` for compiled code, without threads: x (m, n) and y (n, m), both flat."""
+    transpose_into(x, y, 0, m, m, n)
+
+
+@jit()
+def transpose_into(x: Array, y: Array, y_at: int, y_row: int, m: int, n: int) -> None:
+    """The same, where x.T[j, i] goes to y[y_at + j * y_row + i]."""
     for number in range(-(-n // block_lanes(x.itemsize))):
-        _transpose_columns(number, x, y, m, n)
+        _transpose_some(number, x, y, y_at, y_row, m, n)
 
 
 def swap_channels(kernel: Array, backwards: bool = False) -> Array:

@@ -1,5 +1,6 @@
 """Recorded steps: the same bits as steps in Python, which are made where somebody takes part."""
 
+import inspect
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -393,6 +394,14 @@ def test_nobody_plays_where_methods_were_replaced(
     model.fit(X, Y, batch_size=16, verbose=0)
     assert len(calls) == 2 * 10
     assert not played
+
+
+def test_looking_at_a_class_is_nothing(played: list[type]) -> None:
+    for cls in (layers.Dropout, layers.Dense, Sequential, optimizers.Adam):
+        assert cls.__annotations__ is not None  # which makes Python add them to the class
+        inspect.signature(cls)
+    compiled(mlp()).fit(X, Y, batch_size=16, verbose=0)
+    assert played
 
 
 def test_nobody_plays_where_a_kernel_was_replaced(

@@ -9,8 +9,8 @@ would be denormal become 0, as in other libraries; nothing of that size matters 
 Tasks run like that on every thread, and also where there is only one, so that the results do not
 depend on who does a task.
 
-What it bought: with Fashion-MNIST a step of mlp-128 took 225 microseconds after an epoch or two,
-and takes 130, as at the beginning.
+What it bought: with Fashion-MNIST a step of mlp-128 took 225 microseconds after an epoch, and takes
+120, as it does at the beginning.
 """
 
 import platform

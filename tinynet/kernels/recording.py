@@ -11,8 +11,8 @@ shapes, in the same order. So one step is made as always, and what it calls is n
     adam(pool, params, grads, ...)
 
 and from then on the list is played, each time with other indices in the same array ``indices``.
-All results go where those of the recorded step went. It is the same machine code on the same
-numbers, so the results are the same, bit for bit.
+All results go where those of the recorded step went, into the layers' gradients for example. It is
+the same machine code on the same numbers, so the results are the same, bit for bit.
 
 Only calls of an `Entry` are noted, a compiled function that Python calls. What NumPy did in the
 recorded step is not done again. Numbers that change from step to step are therefore handed to
@@ -20,7 +20,7 @@ kernels in arrays; what fills these in goes through `each_time`, and is called b
 whenever they are played. And only code that is known to leave all work to kernels may be recorded:
 see `tinynet.models.steps`.
 
-What it bought: a step of mlp-128, batches of 32, takes 125 microseconds instead of 180.
+What it bought: a step of mlp-128, batches of 32, takes 108 microseconds instead of 165.
 """
 
 from collections.abc import Callable, Iterator
@@ -46,7 +46,7 @@ class Recording:
     """What was called, in order; a `tinynet.kernels.program.Program` plays it.
 
     calls: of entries.
-    each_time: Python functions, and the arrays that they fill before these.
+    each_time: Python functions, and the arrays that they fill before each playing.
     complete: whether that is all that happened, as far as the kernels know.
     """
 

@@ -35,17 +35,21 @@ _LOSSES = losses.SparseCategoricalCrossentropy, losses.CategoricalCrossentropy
 _OPTIMIZERS = optimizers.SGD, optimizers.Adam
 _METRICS = metrics.SparseCategoricalAccuracy, metrics.CategoricalAccuracy
 
-# They, as they are written; somebody who wants to look at them may replace a method.
+# All classes concerned, as they are written; somebody who wants to look on may replace a method.
 _WRITTEN: dict[type, dict[str, Any]] = {}
 
 
 def _remember(classes: Iterable[type]) -> None:
     bases = {base for cls in classes for base in cls.__mro__}
-    _WRITTEN.update({cls: dict(vars(cls)) for cls in bases - _WRITTEN.keys()})
+    _WRITTEN.update({cls: _methods(cls) for cls in bases - _WRITTEN.keys()})
+
+
+def _methods(cls: type) -> dict[str, Any]:
+    """What a class defines, but for data: Python itself adds some, such as ``__annotations__``."""
+    return {name: value for name, value in vars(cls).items() if callable(value) or name[:2] != "__"}
 
 
 _remember((*_LAYERS, *_LOSSES, *_OPTIMIZERS, *_METRICS))
-
 _MODELS: list[type] = []
 
 
@@ -59,7 +63,6 @@ def may_be_recorded(model: type[M]) -> type[M]:
 # So many steps make up for compiling what playing needs; once it is there, some do.
 _WORTH = 1000
 _WORTH_NEXT = 32
-
 
 # Steps that are played at once take about so long: Ctrl-C and the progress bar wait for them.
 _SECONDS = 0.005
@@ -308,7 +311,7 @@ def _is_written(part: Any, classes: tuple[type, ...]) -> bool:
     return (
         type(part) in classes
         and not _has_own_methods(part)
-        and all(dict(vars(cls)) == _WRITTEN[cls] for cls in type(part).__mro__)
+        and all(_methods(cls) == _WRITTEN[cls] for cls in type(part).__mro__)
     )
 
 

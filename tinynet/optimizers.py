@@ -154,7 +154,7 @@ class SGD(Optimizer):
         params = [param for param, _, _ in weights]
         grads = [grad for _, grad, _ in weights]
         rates = prepared.setdefault("rates", np.empty(1))
-        each_time(self._set_rates, rates)
+        each_time(self._set_rates, rates, early=True)
         kernels.sgd_updates(params, grads, rates, prepared)
 
     def _set_rates(self, rates: Rates, ahead: int) -> None:
@@ -198,7 +198,7 @@ class Adam(Optimizer):
     def update_all(self, weights: Sequence[Weight], prepared: dict[str, Any]) -> None:
         """One step of all weights."""
         rates = prepared.setdefault("rates", np.empty(4))
-        each_time(self._set_rates, rates)
+        each_time(self._set_rates, rates, early=True)
         kernels.adam_updates(
             [param for param, _, _ in weights],
             [grad for _, grad, _ in weights],

@@ -1,5 +1,6 @@
 """Recorded steps: the same bits as steps in Python, which are made where somebody takes part."""
 
+import copy
 import inspect
 import sys
 from collections.abc import Callable
@@ -30,7 +31,7 @@ Y = RNG.integers(0, 4, N)
 @pytest.fixture(autouse=True)
 def played(monkeypatch: pytest.MonkeyPatch) -> list[type]:
     """Every step that can be is recorded; the list says by which class each one was played."""
-    monkeypatch.setattr(steps, "_worth", lambda: 0)
+    monkeypatch.setattr(steps, "_least_steps", lambda: 0)
     classes: list[type] = []
     play = _Steps._play
 
@@ -88,19 +89,23 @@ def test_steps_that_are_played_give_the_same_bits(
     optimizer: Any, dtype: str, played: list[type]
 ) -> None:
     assert_same(lambda: mlp(dtype), optimizer=optimizer)
-    # Nine whole batches and a smaller one: the first two of a fit are done in Python.
+    # Nine whole batches and a smaller one, the last. The first two of a fit are done in Python.
     assert played.count(TrainingSteps) == 3 * 9 - 2
     assert played.count(ScoringSteps) == played.count(PredictionSteps) == 9 - 2
+
+
+def test_the_last_step_of_an_epoch_is_made_in_python(played: list[type]) -> None:
+    compiled(mlp()).fit(X, Y, batch_size=15, epochs=3, verbose=0)
+    assert played.count(TrainingSteps) == 3 * (10 - 1) - 2
 
 
 @pytest.mark.parametrize(
     "fit",
     [
         {"shuffle": False},
-        {"batch_size": 150, "epochs": 8},
         {"batch_size": 1},
         {"batch_size": 64, "epochs": 5},
-        {"batch_size": 100, "epochs": 5},
+        {"batch_size": 45, "epochs": 5},
         {"steps_per_epoch": 7},
         {"validation_split": 0.3},
         {"epochs": 5, "initial_epoch": 1},
@@ -249,6 +254,29 @@ def freeze(model: Any) -> None:
     model.layers[1].trainable = False
 
 
+def freeze_and_replace(model: Any) -> None:
+    model.layers[3].trainable = False
+    params = model.layers[3].params
+    params["kernel"] = params["kernel"] + 0.5
+
+
+def begin_adam_again(model: Any) -> None:
+    model.optimizer.slots.clear()
+
+
+def replace_gradients(model: Any) -> None:
+    layer = model.layers[1]
+    layer.grads = {name: np.ones_like(grad) for name, grad in layer.grads.items()}
+
+
+def score_twice(model: Any) -> None:
+    model.loop.running.scores.append(metrics.SparseCategoricalAccuracy(name="twice"))
+
+
+def use_one_thread(model: Any) -> None:
+    kernels.set_num_threads(3 - kernels.get_num_threads())
+
+
 def replace_optimizer(model: Any) -> None:
     model.optimizer = optimizers.SGD(0.5)
 
@@ -263,29 +291,83 @@ def replace_optimizer(model: Any) -> None:
         lambda model: model.train_on_batch(X[:16], Y[:16]),
         lambda model: model.fit(X, Y, verbose=0),
         lambda model: model.predict(X, 16, verbose=0),
+        lambda model: setattr(model.optimizer, "beta_1", 0.5),
         freeze,
+        freeze_and_replace,
+        begin_adam_again,
+        replace_gradients,
         replace_optimizer,
+        score_twice,
+        use_one_thread,
     ],
-    ids=["rate", "dropout", "activation", "weights", "train_on_batch", "fit", "predict", "freeze",
-         "optimizer"],
+    ids=["rate", "dropout", "activation", "weights", "train_on_batch", "fit", "predict", "beta",
+         "freeze", "freeze and replace", "slots", "grads", "optimizer", "scores",
+         "threads"],
 )  # fmt: skip
 def test_a_callback_may_change_the_model_between_epochs(change: Any, played: list[type]) -> None:
+    threads = kernels.get_num_threads()
     results = [
         outcome(mlp, eager, epochs=4, callbacks=[at_epoch(1, change)]) for eager in (False, True)
     ]
+    kernels.set_num_threads(threads)
     np.testing.assert_equal(*results)
     assert played.count(TrainingSteps) >= 25
 
 
-def test_gradients_and_outputs_are_those_of_the_last_batch() -> None:
+@pytest.mark.parametrize("steps_per_epoch", [None, 7])
+def test_layers_and_loss_are_left_as_by_the_last_batch(steps_per_epoch: int | None) -> None:
     seen: dict[bool, list[Any]] = {False: [], True: []}
+    kept: dict[bool, list[Any]] = {False: [], True: []}
     for eager, found in seen.items():
 
-        def look(model: Any, found: list[Any] = found) -> None:
+        def look(model: Any, found: list[Any] = found, mine: list[Any] = kept[eager]) -> None:
             found += [grad.copy() for grad in model.collect("grads").values()]
+            found += [model.loss.losses.copy(), model.loss.backward()]
+            mine.append(model.loss.prediction)  # not copied: nobody writes to it any more
 
-        outcome(mlp, eager, epochs=3, callbacks=[at_epoch(n, look) for n in range(3)])
+        looks = [at_epoch(n, look) for n in range(3)]
+        outcome(mlp, eager, epochs=3, callbacks=looks, steps_per_epoch=steps_per_epoch)
     np.testing.assert_equal(seen[False], seen[True])
+    np.testing.assert_equal(kept[False], kept[True])
+
+
+def test_the_loss_is_left_as_by_the_last_batch_of_an_evaluation() -> None:
+    gradients = []
+    for eager in (False, True):
+        utils.set_random_seed(1)
+        model = compiled(mlp(), run_eagerly=eager)
+        model.evaluate(X, Y, batch_size=15, verbose=0)
+        gradients.append(model.loss.backward())
+    np.testing.assert_equal(*gradients)
+
+
+def test_methods_replaced_as_an_evaluation_begins(played: list[type]) -> None:
+    calls = []
+
+    class Replace(Callback):
+        def on_test_begin(self, logs: Any = None) -> None:
+            dense: Any = self.model.layers[1]
+            forward = dense.forward
+
+            def shown(*args: Any, **kwargs: Any) -> Any:
+                calls.append(1)
+                return forward(*args, **kwargs)
+
+            dense.forward = shown
+
+        on_predict_begin = on_test_begin
+
+    compiled(mlp()).evaluate(X, Y, batch_size=16, verbose=0, callbacks=[Replace()])
+    compiled(mlp()).predict(X, 16, verbose=0, callbacks=[Replace()])
+    assert len(calls) == 2 * 10
+    assert not played
+
+
+def test_a_clock_that_stands_still(monkeypatch: pytest.MonkeyPatch, played: list[type]) -> None:
+    monkeypatch.setattr(steps.time, "perf_counter", lambda: 0.0)
+    model = network(layers.Dense(9), last())  # without dropout, some steps are played at once
+    compiled(model).fit(X, Y, batch_size=2, epochs=2, verbose=0)
+    assert played.count(TrainingSteps) == 2 * (75 - 1) - 2
 
 
 # --- where Python has a part in it ---------------------------------------------------------------
@@ -293,6 +375,11 @@ def test_gradients_and_outputs_are_those_of_the_last_batch() -> None:
 
 class OwnDense(layers.Dense):
     pass
+
+
+class WithoutConfig(layers.Dense):
+    def get_config(self) -> dict[str, Any]:
+        raise NotImplementedError
 
 
 class OwnLoss(losses.SparseCategoricalCrossentropy):
@@ -334,6 +421,7 @@ def last() -> layers.Layer:
     "make",
     [
         lambda: compiled(network(OwnDense(9), last())),
+        lambda: compiled(network(WithoutConfig(9), last())),
         lambda: compiled(network(layers.Dense(9, activation="tanh"), last())),
         lambda: compiled(network(layers.Dense(9), layers.BatchNormalization(), last())),
         lambda: compiled(network(Sequential([layers.Dense(9)]), last())),
@@ -400,6 +488,7 @@ def test_looking_at_a_class_is_nothing(played: list[type]) -> None:
     for cls in (layers.Dropout, layers.Dense, Sequential, optimizers.Adam):
         assert cls.__annotations__ is not None  # which makes Python add them to the class
         inspect.signature(cls)
+    copy.deepcopy(compiled(mlp()))
     compiled(mlp()).fit(X, Y, batch_size=16, verbose=0)
     assert played
 
@@ -440,7 +529,7 @@ def test_nobody_plays_under_a_debugger(played: list[type]) -> None:
 def test_few_steps_are_not_worth_recording(
     monkeypatch: pytest.MonkeyPatch, played: list[type]
 ) -> None:
-    monkeypatch.setattr(steps, "_worth", lambda: 21)
+    monkeypatch.setattr(steps, "_least_steps", lambda: 21)
     model = compiled(mlp())
     model.fit(X, Y, batch_size=16, epochs=2, verbose=0)
     assert not played

@@ -32,7 +32,7 @@ Words = NDArray[Any]  # of numbers of 64 bits
 
 _NO_FEEDS = np.empty((0, 3), np.int64)
 
-# Several steps are played at once where nothing but rates is to be found in between.
+# So many steps are played at once where nothing has to be found in Python in between.
 _MOST_STEPS = 16
 
 
@@ -41,8 +41,8 @@ def program_of(recording: Recording) -> "Program | None":
     return Program(recording) if recording.complete and recording.calls else None
 
 
-def has_played() -> bool:
-    """Whether this process has compiled what playing needs, or some of it."""
+def is_warm() -> bool:
+    """Whether something was recorded in this process: what playing needs is compiled, or most."""
     return bool(_unpackers)
 
 
@@ -50,11 +50,9 @@ class Program:
     """The calls of a recording, to be made again. It keeps the arrays that they work on."""
 
     def __init__(self, recording: Recording) -> None:
-        self._each_time = recording.each_time
-        # A few rates can be had for some steps beforehand, a layer's noise has its turn in each.
-        early = all(array.dtype == np.float64 for _, array in self._each_time)
-        self.most_steps = _MOST_STEPS if early else 1
-        self._kept: list[Any] = [recording.calls]  # the arrays, and the code
+        self._fills = [(fill, array) for fill, array, _ in recording.fills]
+        self.most_steps = _MOST_STEPS if all(early for *_, early in recording.fills) else 1
+        self._calls = recording.calls  # which keep the arrays
         words: list[int] = []
         starts, functions = [], []
         for call in recording.calls:
@@ -72,13 +70,13 @@ class Program:
         inputs: arrays, (...), and what is put into them before each step, (steps, ...); all of
             numbers of 64 bits.
 
-        Raises RuntimeError where a kernel fails.
+        Raises RuntimeError, in the end, where a kernel fails.
         """
         if steps == 1:
-            for fill, array in self._each_time:
+            for fill, array in self._fills:
                 fill(array, 0)
         else:
-            filled = [(array, _filled(fill, array, steps)) for fill, array in self._each_time]
+            filled = [(array, _filled(fill, array, steps)) for fill, array in self._fills]
             inputs = [*inputs, *filled]
         feeds = [(to.ctypes.data, values.ctypes.data, to.size) for to, values in inputs]
         if _play(self._table, np.array(feeds, np.int64) if feeds else _NO_FEEDS, steps):
@@ -150,7 +148,8 @@ def _unpacker(call: Call) -> _Unpacker:
     key = call.function, tuple(map(numba.typeof, call.arguments))
     if key not in _unpackers:
         with compiler_lock:
-            _unpackers[key] = _compile_unpacker(call.function.overloads[key[1]])
+            if key not in _unpackers:
+                _unpackers[key] = _compile_unpacker(call.function.overloads[key[1]])
     return _unpackers[key]
 
 

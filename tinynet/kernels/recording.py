@@ -1,4 +1,4 @@
-"""Recording the kernels of a training step, to play them again without the Python between them.
+"""Recording the kernels of a step, to play them again without the Python between them.
 
 A step of training is a dozen calls of compiled code, and Python around each: looking up layers,
 checking shapes, finding room for results, handing arrays over. For layers of some hundred units
@@ -46,13 +46,13 @@ class Recording:
     """What was called, in order; a `tinynet.kernels.program.Program` plays it.
 
     calls: of entries.
-    each_time: Python functions, and the arrays that they fill before each playing.
+    fills: Python functions, the arrays that they fill before each playing, and whether `early`.
     complete: whether that is all that happened, as far as the kernels know.
     """
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
-        self.each_time: list[tuple[Fill, NDArray[Any]]] = []
+        self.fills: list[tuple[Fill, NDArray[Any], bool]] = []
         self.complete = True
 
 
@@ -60,21 +60,26 @@ class Recording:
 def record() -> Iterator[Recording]:
     """Note down what this thread calls within the ``with``."""
     thread = get_ident()
+    before = _recordings.get(thread)
     recording = _recordings[thread] = Recording()
     try:
         yield recording
     finally:
         del _recordings[thread]
+        if before is not None:  # a signal handler has come in between
+            before.complete = False
+            _recordings[thread] = before
 
 
-def each_time(fill: Fill, array: NDArray[Any]) -> None:
+def each_time(fill: Fill, array: NDArray[Any], early: bool = False) -> None:
     """Fill the array now, and before the kernels each time that what is recorded is played.
 
     ``fill(array, ahead)`` fills it for the step that comes ``ahead`` steps after this one.
+    early: whether that may be done before the steps in between; otherwise ``ahead`` is always 0.
     """
     fill(array, 0)
     if _recordings and (recording := _recordings.get(get_ident())):
-        recording.each_time.append((fill, array))
+        recording.fills.append((fill, array, early))
 
 
 def not_recorded() -> None:

@@ -14,12 +14,8 @@ from tinynet.kernels.memory import empty
 from tinynet.kernels.recording import not_recorded
 from tinynet.kernels.threads import pool_for, share
 
-# A task has so many samples.
-_SAMPLES = 4
-
-
-# A task copies so many bytes.
-_BLOCK = 1 << 14
+_SAMPLES = 4  # that a task of `take` picks
+_BLOCK = 1 << 14  # bytes that a task of `copy` copies
 
 
 def copy(x: NDArray[Any]) -> NDArray[Any]:

@@ -192,11 +192,17 @@ def adam_updates(
         _adam(pool_for(_ADAM_OPERATIONS * size), p, g, m, v, rates)
 
 
+@jit()
+def _smallest(x: Array) -> Number:
+    """The smallest number that is not denormal: a smaller epsilon would be 0, and 0 / 0 is NaN."""
+    return x.dtype.type(np.finfo(x.dtype).tiny)
+
+
 @entry()
 def _adam(pool: int, params: Group, grads: Group, ms: Group, vs: Group, rates: Rates) -> None:
     number = params[0].dtype.type
     alpha, rate_1 = number(rates[0]), number(rates[1])
-    rate_2, epsilon = number(rates[2]), number(rates[3])
+    rate_2, epsilon = number(rates[2]), max(number(rates[3]), _smallest(params[0]))
     share(pool, _SHARES, _adam_share, (params, grads, ms, vs, alpha, rate_1, rate_2, epsilon))
 
 
@@ -275,6 +281,7 @@ def rmsprop_update(
     dtype = param.dtype.type
     pool = pool_for(_ADAM_OPERATIONS * param.size)
     flat = pool, param.reshape(-1), plain(grad).reshape(-1), mean_square.reshape(-1)
+    epsilon = max(epsilon, float(np.finfo(dtype).tiny))  # a smaller one would be 0, 0 / 0 is NaN
     rates = dtype(learning_rate), dtype(rho), dtype(1 - rho), dtype(epsilon)
     if velocity is None:
         _rmsprop(*flat, *rates)

@@ -222,9 +222,11 @@ class Model(Layer):
         """Choose how to train: each by name or as an object.
 
         metrics: a list of names ("accuracy"), metrics, or functions of (y_true, y_pred).
-        run_eagerly: call the layers' Python code for every batch. By default, models of small
-            layers do so for the first batches only, and then play the recorded calls of the
-            kernels, with the same results. Files do not keep this.
+        run_eagerly: run the Python code of layers, loss and optimizer for every batch. By default,
+            where there are many batches and nothing but tinynet's own layers, loss, metrics and
+            optimizer has a part in it, only the first ones and the last of an epoch do so; for the
+            others the recorded calls of the kernels are played, with the same results. Files do
+            not keep this.
 
         Raises ValueError or TypeError for unknown names and for what is neither.
         """
@@ -514,9 +516,9 @@ class Model(Layer):
         x, y, _ = data
         running = Running(self._metrics_for(y, x.shape[1:]))
         total = _steps(len(x), batch_size, steps)
+        listeners.on_test_begin()
         hooks = listeners.wants_test_batches
         score = ScoringSteps(self, self._score, data, batch_size, running, total, watched=hooks)
-        listeners.on_test_begin()
         step = 0
         while step < total:
             if hooks:
@@ -553,9 +555,9 @@ class Model(Layer):
         total = _steps(len(x), batch_size, steps)
         listeners = CallbackList(callbacks, self, {"verbose": verbose, "epochs": 1, "steps": total})
         y = np.empty((min(len(x), total * batch_size), *self._built_shape), self.dtype)
+        listeners.on_predict_begin()
         hooks = listeners.wants_predict_batches
         forward = PredictionSteps(self, x, y, batch_size, total, watched=hooks)
-        listeners.on_predict_begin()
         with Progress("Predict", total, verbose, line=False) as progress:
             step = 0
             while step < total:

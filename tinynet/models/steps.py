@@ -2,11 +2,14 @@
 
 The first batch is done in Python, and so is the second, of which the kernels are recorded. For the
 others of that size the recording is played (see `tinynet.kernels.recording`), where that is known
-to be the same: where all work is left to kernels, and nobody of the caller's has a part in it.
-Everything else is done in Python as before, and so is everything after
-``compile(run_eagerly=True)``, or under a debugger.
+to be the same: where all work is left to kernels, and nothing of the caller's has a part in it; and
+where there are steps enough. Everything else is done in Python, and so is everything after
+``compile(run_eagerly=True)``, or under a debugger. The last batch of an epoch, an evaluation or a
+prediction is always done in Python, so that layers and loss are left as by any batch.
 """
 
+import itertools
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -35,13 +38,13 @@ _LOSSES = losses.SparseCategoricalCrossentropy, losses.CategoricalCrossentropy
 _OPTIMIZERS = optimizers.SGD, optimizers.Adam
 _METRICS = metrics.SparseCategoricalAccuracy, metrics.CategoricalAccuracy
 
-# All classes concerned, as they are written; somebody who wants to look on may replace a method.
-_WRITTEN: dict[type, dict[str, Any]] = {}
+# All classes concerned, with their methods: somebody who wants to look on may replace some.
+_OURS: dict[type, dict[str, Any]] = {}
 
 
 def _remember(classes: Iterable[type]) -> None:
     bases = {base for cls in classes for base in cls.__mro__}
-    _WRITTEN.update({cls: _methods(cls) for cls in bases - _WRITTEN.keys()})
+    _OURS.update({cls: _methods(cls) for cls in bases - _OURS.keys()})
 
 
 def _methods(cls: type) -> dict[str, Any]:
@@ -61,8 +64,8 @@ def may_be_recorded(model: type[M]) -> type[M]:
 
 
 # So many steps make up for compiling what playing needs; once it is there, some do.
-_WORTH = 1000
-_WORTH_NEXT = 32
+_LEAST_STEPS = 1000
+_LEAST_STEPS_NEXT = 32
 
 # Steps that are played at once take about so long: Ctrl-C and the progress bar wait for them.
 _SECONDS = 0.005
@@ -80,9 +83,12 @@ class _Steps:
         self._at_once = 1
 
     def advance(self, most: int) -> int:
-        """Do the next batch, or some of them at once, but at most so many; how many."""
-        if self._may_record and self._program is not None:
-            steps, inputs = self._whole_batches(min(most, self._at_once))
+        """Do the next batch, or some of them at once, but at most so many; how many.
+
+        most: how many there are yet to come.
+        """
+        if self._may_record and self._program is not None and most > 1:
+            steps, inputs = self._whole_batches(min(most - 1, self._at_once))
             if steps:
                 self._play(steps, inputs)
                 return steps
@@ -109,7 +115,7 @@ class _Steps:
         start = time.perf_counter()
         self._program.play(steps, inputs)
         if self._at_once == 1:
-            possible = int(_SECONDS / (time.perf_counter() - start))
+            possible = int(_SECONDS / max(time.perf_counter() - start, 1e-6))
             self._at_once = min(max(1, possible), self._program.most_steps)
 
     def _next_batch(self) -> Batch:
@@ -144,7 +150,7 @@ class TrainingSteps(_Steps):
         self._batches = batches
         self._running = running
         self._steps = steps
-        self._parts: list[Any] = []
+        self._recorded: list[Any] = []
 
     def begin_epoch(self, watched: bool) -> None:
         """Look at the model anew: between epochs, a callback may have changed anything.
@@ -157,12 +163,11 @@ class TrainingSteps(_Steps):
             not watched
             and _can_be_recorded(model, self._data, self._steps)
             and _can_be_scored(model, self._running)
-            and _is_written(model.optimizer, _OPTIMIZERS)
+            and _is_ours(model.optimizer, _OPTIMIZERS)
             and not getattr(model.optimizer, "momentum", 0)  # its rate goes to kernels as a number
         )
-        parts = [*_parts(model), model.optimizer, *self._params.values()]
-        if not _are_same(parts, self._parts):
-            self._program, self._parts = None, parts
+        if self._program is not None and not (self._may_record and self._is_as_recorded()):
+            self._program = None
 
     def _next_batch(self) -> Batch:
         return next(self._batches)
@@ -184,6 +189,28 @@ class TrainingSteps(_Steps):
             batch = np.arange(batch.start, batch.stop)
         self._indices = batch.copy()
         super()._record(self._indices)
+        if self._program is not None:
+            self._recorded = self._parts()
+
+    def _parts(self) -> list[Any]:
+        """All that the calls of the kernels follow from: the same parts, the same calls."""
+        model = self._model
+        arrays = [[*layer.weights, *layer.grads.values()] for layer in model.layers]
+        slots = [list(slots.values()) for slots in model.optimizer.slots.values()]
+        parts = [model.loss, model.optimizer, *model.layers, *self._running.scores]
+        return [
+            *parts, *itertools.chain(*arrays, *slots), *self._params.values(),
+            [part.get_config() for part in (model.loss, *model.layers)],
+            [kernels.get_num_threads(), os.getpid()],
+        ]  # fmt: skip
+
+    def _is_as_recorded(self) -> bool:
+        """Whether these are the same objects still, and equal descriptions."""
+        parts = self._parts()
+        return len(parts) == len(self._recorded) and all(
+            part is other or (isinstance(part, list) and part == other)
+            for part, other in zip(parts, self._recorded, strict=True)
+        )
 
     def _play(self, steps: int, inputs: Inputs) -> None:
         super()._play(steps, inputs)
@@ -274,12 +301,12 @@ def _can_be_recorded(model: Any, data: Any, steps: int) -> bool:
         not model.run_eagerly
         and kernels.all_compiled()
         and not _debugging()
-        and steps >= _worth()
+        and steps >= _least_steps()
         and weights is None
         and x.flags.carray
         and (y is None or y.flags.carray)
-        and _is_written(model, tuple(_MODELS))
-        and all(_is_written(layer, _LAYERS) for layer in model.layers)
+        and _is_ours(model, tuple(_MODELS))
+        and all(_is_ours(layer, _LAYERS) for layer in model.layers)
     )
 
 
@@ -287,16 +314,16 @@ def _can_be_scored(model: Any, running: Running) -> bool:
     """The same for the loss and the metrics."""
     loss = model.loss
     return (
-        _is_written(loss, _LOSSES)
+        _is_ours(loss, _LOSSES)
         and (loss.from_logits or model.scores_logits)
         and not getattr(loss, "label_smoothing", 0)
-        and all(_is_written(score, _METRICS) for score in running.scores)
+        and all(_is_ours(score, _METRICS) for score in running.scores)
     )
 
 
-def _worth() -> int:
+def _least_steps() -> int:
     program = sys.modules.get("tinynet.kernels.program")
-    return _WORTH_NEXT if program and program.has_played() else _WORTH
+    return _LEAST_STEPS_NEXT if program and program.is_warm() else _LEAST_STEPS
 
 
 def _debugging() -> bool:
@@ -306,29 +333,15 @@ def _debugging() -> bool:
     return sys.gettrace() is not None or tool is not None
 
 
-def _is_written(part: Any, classes: tuple[type, ...]) -> bool:
-    """Whether it is of one of these classes, all of whose methods are those in this library."""
+def _is_ours(part: Any, classes: tuple[type, ...]) -> bool:
+    """Whether it is of one of these classes, and all methods are still this library's."""
     return (
         type(part) in classes
         and not _has_own_methods(part)
-        and all(_methods(cls) == _WRITTEN[cls] for cls in type(part).__mro__)
+        and all(_methods(cls) == _OURS[cls] for cls in type(part).__mro__)
     )
 
 
 def _has_own_methods(part: Any) -> bool:
     """Whether the object has a method of its class replaced by one of its own."""
     return any(callable(getattr(type(part), name, None)) for name in vars(part))
-
-
-def _parts(model: Any) -> list[Any]:
-    """What the calls of the kernels follow from: the same parts, the same calls."""
-    parts = [model.loss, *model.layers]
-    return [*parts, *(part.get_config() for part in parts)]
-
-
-def _are_same(parts: list[Any], others: list[Any]) -> bool:
-    """Whether they are the same objects, or equal descriptions."""
-    return len(parts) == len(others) and all(
-        part is other or (isinstance(part, dict) and part == other)
-        for part, other in zip(parts, others, strict=True)
-    )

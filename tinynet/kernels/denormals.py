@@ -4,8 +4,8 @@ Below 1.2e-38 float32 has numbers of less and less digits, the denormal ones. So
 training: where a weight has no gradient any more, for example at a pixel that is always black,
 Adam's mean of the gradient shrinks by a tenth with each step, and is there after 800. CPUs take
 many times as long for arithmetic with such numbers. So they are taken for 0, and results that
-would be denormal become 0, as in other libraries; nothing of that size matters beside weights. (It
-would where an optimizer's epsilon is below 1e-19, and gradients so small that their squares vanish.)
+would be denormal become 0, as in other libraries; nothing of that size matters beside weights.
+(It would with gradients whose squares vanish, if an optimizer's epsilon were below 1e-19.)
 
 Tasks run like that on every thread, and also where there is only one, so that the results do not
 depend on who does a task.

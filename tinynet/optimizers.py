@@ -153,11 +153,13 @@ class SGD(Optimizer):
             return
         params = [param for param, _, _ in weights]
         grads = [grad for _, grad, _ in weights]
+        # In an array that stays, so that a step can be recorded and played at other rates.
         rates = prepared.setdefault("rates", np.empty(1))
         each_time(self._set_rates, rates, early=True)
         kernels.sgd_updates(params, grads, rates, prepared)
 
     def _set_rates(self, rates: Rates, ahead: int) -> None:
+        """The learning rate of the step that comes ``ahead`` steps after this one."""
         rates[0] = self._learning_rate
 
     def get_config(self) -> dict[str, Any]:
@@ -197,6 +199,7 @@ class Adam(Optimizer):
 
     def update_all(self, weights: Sequence[Weight], prepared: dict[str, Any]) -> None:
         """One step of all weights."""
+        # In an array that stays, so that a step can be recorded and played at other rates.
         rates = prepared.setdefault("rates", np.empty(4))
         each_time(self._set_rates, rates, early=True)
         kernels.adam_updates(
@@ -209,6 +212,7 @@ class Adam(Optimizer):
         )
 
     def _set_rates(self, rates: Rates, ahead: int) -> None:
+        """alpha of the step that comes ``ahead`` steps after this one, and what stays the same."""
         t = self.iterations + 1 + ahead
         alpha = self._learning_rate * math.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
         rates[:] = alpha, 1 - self.beta_1, 1 - self.beta_2, self.epsilon

@@ -77,10 +77,9 @@ def backend() -> str:
 
 def all_compiled() -> bool:
     """Whether all kernels are the compiled ones; somebody may have put others in their places."""
-    if _backend != "numba" or os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
-        return False
-    module = import_module(_MODULES[_backend])
-    return all(globals()[kernel] is getattr(module, kernel) for kernel in KERNELS)
+    compiled = import_module(_MODULES[_backend])
+    here = globals()
+    return _backend == "numba" and all(here[name] is getattr(compiled, name) for name in KERNELS)
 
 
 class use:  # noqa: N801  (a function to its callers, a class so that `with` can undo it)

@@ -274,16 +274,12 @@ def bias_activation(
     out: Array | None = None,
 ) -> Array:
     """``y = activation(x + bias)``: x (..., c), bias (c,) or None -> y (..., c); out may be x."""
-    usable = out is not None and out.flags.carray
-    y = out if out is not None and usable else empty(x.shape, x.dtype)
+    y = own(out, x.shape, x.dtype)
     if y is not x:
         y[...] = x
         not_recorded()
     finish(y, bias, activation, negative_slope)
-    if out is None or y is out:
-        return y
-    out[...] = y
-    return out
+    return give(y, out)
 
 
 def finish(y: Array, bias: Array | None, activation: str, negative_slope: float) -> None:

@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 
 from tinynet.kernels.jit import entry, jit, plain
-from tinynet.kernels.memory import empty
+from tinynet.kernels.memory import empty, give
 from tinynet.kernels.products import Plan, Strip, multiply, plan, strip
 from tinynet.kernels.reference import Array
 from tinynet.kernels.threads import get_num_threads, pool_for, share
@@ -84,10 +84,7 @@ def matmul(
         return out
     c = empty((m, n), a.dtype)
     fill(a, b, transpose_a, transpose_b, c)
-    if out is None:
-        return c
-    out[...] = c
-    return out
+    return give(c, out)
 
 
 def _misfit(a: Array, b: Array, transpose_a: bool, transpose_b: bool) -> str:

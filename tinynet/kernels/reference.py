@@ -475,7 +475,7 @@ def batch_norm_gradient(
     return dx, d_gamma, d_beta
 
 
-# --- running means: sums is (total, count) ------------------------------------------------------
+# --- running means: sums is (total, count) -------------------------------------------------------
 
 
 def mean_update(sums: Sums, values: Array, samples: int) -> None:

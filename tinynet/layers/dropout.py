@@ -43,11 +43,12 @@ class Dropout(Weightless):
         if not training:
             return kernels.copy(x)
         noise = kernels.empty(x.shape, np.float32)
-        each_time(self._draw, noise)
+        each_time(self._draw, noise)  # now, and whenever a recording of this step is played
         self.keep(noise)
         return kernels.dropout(x, noise, self.rate)
 
     def _draw(self, noise: Array, ahead: int) -> None:
+        """Fill noise; never ahead, as other layers draw from the same generator."""
         self.rng.random(out=noise, dtype=np.float32)
 
     def backward(self, dy: Array) -> Array:

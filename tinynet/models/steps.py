@@ -103,7 +103,7 @@ class _Steps:
         return 1
 
     def _record(self, batch: Batch) -> None:
-        from tinynet.kernels.program import program_of
+        from tinynet.kernels.program import program_of  # which needs numba
 
         with record() as recording:
             self._in_python(batch)

@@ -84,7 +84,7 @@ def write(
     if len(arrays) > MAX_TENSORS:
         raise ValueError(f"a model file holds at most {MAX_TENSORS} tensors, got {len(arrays)}")
     table = _table(header, arrays)
-    total = _end_of(table[-1]) if table else _start(header, table)
+    total = _end_of(table[-1]) if table else _start(header, table, check=False)
     with replacing(path) as file, Hashers(total, WRITING) as hashers:
         file.truncate(total)
         digests = []
@@ -134,19 +134,20 @@ def _table(header: Mapping[str, Any], arrays: Mapping[str, Array]) -> list[Tenso
             )
             table.append(entry)
             offset = _aligned(_end_of(entry))
-        needed = _start(header, table)
+        needed = _start(header, table, check=not start)  # once is enough
         if needed == start:
             return table
         start = needed
 
 
-def _start(header: Mapping[str, Any], table: list[TensorInfo]) -> int:
+def _start(header: Mapping[str, Any], table: list[TensorInfo], check: bool) -> int:
     """Where the first tensor begins."""
-    return _aligned(HEADER_START + len(_header_json(header, table)))
+    return _aligned(HEADER_START + len(_header_json(header, table, check)))
 
 
-def _header_json(header: Mapping[str, Any], table: list[TensorInfo]) -> bytes:
-    data = strict_json.dumps({**header, "tensors": [entry._asdict() for entry in table]})
+def _header_json(header: Mapping[str, Any], table: list[TensorInfo], check: bool) -> bytes:
+    rows = [entry._asdict() for entry in table]
+    data = strict_json.dumps({**header, "tensors": rows}, check=check)
     if len(data) > MAX_HEADER:
         raise ValueError(
             f"the description of the model takes {len(data):,} bytes, and a model file has room "
@@ -157,7 +158,7 @@ def _header_json(header: Mapping[str, Any], table: list[TensorInfo]) -> bytes:
 
 def _head(header: Mapping[str, Any], table: list[TensorInfo], total: int) -> bytes:
     """Everything before the first tensor but the padding."""
-    text = _header_json(header, table)
+    text = _header_json(header, table, check=False)
     prelude = PRELUDE.pack(MAGIC, MAJOR, MINOR, 0, total, len(text))
     return prelude + hashlib.sha256(prelude + text).digest() + text
 

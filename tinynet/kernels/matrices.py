@@ -15,15 +15,17 @@ are copied into the order in which the tiles read them. What it bought is told i
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tinynet.kernels.jit import entry, jit, plain
 from tinynet.kernels.memory import empty, give
-from tinynet.kernels.products import Plan, Strip, multiply, plan, strip
+from tinynet.kernels.products import Plan, Strip, multiply, plan, share_strips, strip
 from tinynet.kernels.reference import Array
 from tinynet.kernels.threads import get_num_threads, pool_for, share
 from tinynet.kernels.tile import MAX_ROWS, call_strip, panel_width, strip_address, tile_rows
 from tinynet.kernels.transpose import (
     block_lanes,
+    copy_block,
     transpose,
     transpose_block,
     transpose_into,
@@ -124,23 +126,32 @@ def fill(a: Array, b: Array, transpose_a: bool, transpose_b: bool, c: Array) -> 
         rows, panels = _packed(a, b, transpose_a, transpose_b)
         multiply(rows, panels, c, _packed_plan(m, k, n, size))
     elif not transpose_b:
-        multiply(a, b, c, product_plan(m, k, n, transpose_a, size))
+        _product(a, b, c, transpose_a)
     elif not transpose_a and n * k * size <= _OWN_COPY_BYTES and n <= m:
         _times_transposed(a, b, c, turned=False)
     elif not transpose_a and m * k * size <= _OWN_COPY_BYTES:
         _times_transposed(b, a, c, turned=True)
     elif k * n < m * (k + n):
-        multiply(a, _transposed(b), c, product_plan(m, k, n, transpose_a, size))
+        _product(a, _transposed(b), c, transpose_a)
     else:
         # With few rows, C.T = op(b).T @ op(a).T has less to transpose: a and c instead of b.
         c_transposed = empty((n, m), c.dtype)
-        multiply(
-            b,
-            a if transpose_a else _transposed(a),
-            c_transposed,
-            product_plan(n, k, m, False, size),
-        )
+        _product(b, a if transpose_a else _transposed(a), c_transposed, False)
         transpose(c_transposed, c)
+
+
+def _product(a: Array, b: Array, c: Array, transpose_a: bool) -> None:
+    """c = a @ b, or a.T @ b: what `multiply` does, on a shorter way from Python."""
+    k, n = b.shape
+    product = product_plan(len(c), k, n, transpose_a, c.itemsize)
+    _share_strips(pool_for(product.work), strip_address(c.dtype), a, b, c, product.strips)
+
+
+@entry()
+def _share_strips(
+    pool: int, address: int, a: Array, b: Array, c: Array, strips: NDArray[np.int64]
+) -> None:
+    share_strips(pool, address, a.reshape(-1), b.reshape(-1), c.reshape(-1), strips)
 
 
 @lru_cache(maxsize=256)
@@ -184,10 +195,7 @@ def _times_transposed(x: Array, y: Array, c: Array, turned: bool) -> None:
     """
     (m, k), n = x.shape, len(y)
     pool = pool_for(m * k * n)
-    _share_rows(
-        pool, rows_parts(pool), strip_address(c.dtype), x.reshape(-1), y.reshape(-1),
-        c.reshape(-1), m, k, n, turned,
-    )  # fmt: skip
+    _share_rows(pool, rows_parts(pool), strip_address(c.dtype), x, y, c, turned)
 
 
 def rows_parts(pool: int) -> int:
@@ -197,10 +205,13 @@ def rows_parts(pool: int) -> int:
 
 @entry()
 def _share_rows(
-    pool: int, parts: int, address: int, x: Array, y: Array, c: Array, m: int, k: int, n: int,
-    turned: bool,
-) -> None:  # fmt: skip
-    share(pool, parts, times_transposed_part, (parts, address, x, y, c, m, k, n, turned))
+    pool: int, parts: int, address: int, x: Array, y: Array, c: Array, turned: bool
+) -> None:
+    (m, k), n = x.shape, len(y)
+    share(
+        pool, parts, times_transposed_part,
+        (parts, address, x.reshape(-1), y.reshape(-1), c.reshape(-1), m, k, n, turned),
+    )  # fmt: skip
 
 
 @jit()
@@ -284,10 +295,14 @@ def _pack_some_tiles(
             for t in range(group * _TOGETHER, min((group + 1) * _TOGETHER, count)):
                 at, first = (o * count + t) * block * room, t * height
                 end = min(start + lanes, last)
-                if a_inner == 1 and first + room <= m and start + lanes <= last:
+                if first + room <= m and start + lanes <= last:
                     for r in range(0, room, lanes):
-                        corner = (first + r) * a_row + o * block + start
-                        transpose_block(a, corner, a_row, flat, at + start * room + r, room)
+                        corner = (first + r) * a_row + (o * block + start) * a_inner
+                        to = at + start * room + r
+                        if a_inner == 1:
+                            transpose_block(a, corner, a_row, flat, to, room)
+                        else:
+                            copy_block(a, corner, a_inner, flat, to, room)
                 else:
                     for i in range(start, end):
                         for r in range(min(height, m - first)):
@@ -318,10 +333,13 @@ def _pack_some_panels(
         for p in range(group * _TOGETHER, min((group + 1) * _TOGETHER, count)):
             at, first = p * height * width, p * width
             columns, end = min(width, n - first), min(start + lanes, k)
-            if b_row == 1 and columns == width and start + lanes <= k:
+            if columns == width and start + lanes <= k:
                 for j in range(0, width, lanes):
-                    corner = (first + j) * b_inner + start
-                    transpose_block(b, corner, b_inner, flat, at + start * width + j, width)
+                    corner, to = start * b_row + (first + j) * b_inner, at + start * width + j
+                    if b_inner == 1:
+                        copy_block(b, corner, b_row, flat, to, width)
+                    else:
+                        transpose_block(b, corner, b_inner, flat, to, width)
             else:
                 for i in range(start, end):
                     for j in range(columns):

@@ -25,6 +25,10 @@ _FEW = _LEAST // 16  # entries, which are never that many bytes
 _KEPT = 8  # arrays of one shape
 _LIMIT = 1 << 28  # bytes of all arrays that are kept
 
+_PAGE = 4096
+_STEP = 17 * 64  # bytes: whole cache lines, and 64 steps before a place comes again
+_steps = itertools.count()
+
 _arrays: dict[tuple[tuple[int, ...], np.dtype[Any]], deque[NDArray[Any]]] = {}
 _bytes = 0
 
@@ -50,9 +54,23 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         kept = _arrays.setdefault((shape, dtype), deque(maxlen=_KEPT))
     if len(kept) < _KEPT:
         _bytes += size
-    array = np.empty(shape, dtype)
+    array = _spread(shape, dtype)
     kept.append(array)
     return array
+
+
+def _spread(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """An array of zeros that begins with a cache line, and elsewhere in a page than others do.
+
+    NumPy's begin 16 bytes after a line, so that each vector of 64 is in two. And large ones all
+    begin at the same place of a page of memory. A CPU that walks through several of them at once
+    then takes a read from one for a read of what it has just written to another, since it compares
+    the last 12 bits of an address first, and waits: an update by Adam took twice as long.
+    """
+    # Not an array: views of views refer to the last array that they come from, not to its owner.
+    room = bytearray(math.prod(shape) * dtype.itemsize + 2 * _PAGE)
+    start = -np.frombuffer(room, np.uint8).ctypes.data % _PAGE + next(_steps) * _STEP % _PAGE
+    return np.ndarray(shape, dtype, room, start)
 
 
 def own(out: NDArray[Any] | None, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
@@ -86,23 +104,9 @@ def zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     return array
 
 
-_PAGE = 4096
-_STEP = 17 * 64  # bytes: whole cache lines, and 64 steps before a place comes again
-_steps = itertools.count()
-
-
 def lasting_zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """An array of zeros for weights, their gradients and an optimizer's slots.
-
-    Large arrays all begin at the same place of a page of memory. A CPU that walks through several
-    of them at once then takes a read from one for a read of what it has just written to another,
-    since it compares the last 12 bits of an address first, and waits. These begin at different
-    places, at the start of a cache line: an update by Adam took twice as long without that.
-    """
+    """An array of zeros for weights, their gradients and an optimizer's slots."""
     dtype = np.dtype(dtype)
-    size = math.prod(shape) * dtype.itemsize
-    if size < _PAGE:
+    if math.prod(shape) * dtype.itemsize < _PAGE:
         return np.zeros(shape, dtype)
-    room = np.zeros(size + 2 * _PAGE, np.uint8)
-    start = -room.ctypes.data % _PAGE + next(_steps) * _STEP % _PAGE
-    return room[start : start + size].view(dtype).reshape(shape)
+    return _spread(shape, dtype)

@@ -12,6 +12,7 @@ to where log2(lanes) rounds of it make columns out of rows:
 What it bought: number by number, transposing a kernel took as long as the product with it.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -37,6 +38,32 @@ def transpose_block(
     typingctx: Any, x: Any, x_at: Any, x_row: Any, y: Any, y_at: Any, y_row: Any
 ) -> Any:
     """y[j, i] = x[i, j] for one block: x[i, j] is x[x_at + i * x_row + j], y alike."""
+
+    def transposed(builder: ir.IRBuilder, block: list[ir.Value]) -> list[ir.Value]:
+        lanes, half = len(block), len(block) // 2
+        for _ in range(lanes.bit_length() - 1):
+            riffled = []
+            for i in range(half):
+                for first in (0, half):
+                    order = [lane for j in range(half) for lane in (first + j, lanes + first + j)]
+                    pick = ir.Constant(ir.VectorType(ir.IntType(32), lanes), order)
+                    riffled.append(builder.shuffle_vector(block[i], block[i + half], pick))
+            block = riffled
+        return block
+
+    return _move_block(x, y, transposed)
+
+
+@intrinsic
+def copy_block(typingctx: Any, x: Any, x_at: Any, x_row: Any, y: Any, y_at: Any, y_row: Any) -> Any:
+    """y[i, j] = x[i, j] for one block, as `transpose_block`."""
+    return _move_block(x, y, lambda builder, block: block)
+
+
+def _move_block(
+    x: Any, y: Any, change: Callable[[ir.IRBuilder, list[ir.Value]], list[ir.Value]]
+) -> Any:
+    """Load the rows of a block of x, and store in y what ``change`` makes of these vectors."""
     size = types.intp
     signature = types.void(x, size, size, y, size, size)
 
@@ -54,16 +81,8 @@ def transpose_block(
             load_vector(builder, vector, pointer, None)
             for pointer in rows(signature.args[0], x, x_at, x_row)
         ]
-        half = lanes // 2
-        for _ in range(lanes.bit_length() - 1):
-            riffled = []
-            for i in range(half):
-                for first in (0, half):
-                    order = [lane for j in range(half) for lane in (first + j, lanes + first + j)]
-                    pick = ir.Constant(ir.VectorType(ir.IntType(32), lanes), order)
-                    riffled.append(builder.shuffle_vector(block[i], block[i + half], pick))
-            block = riffled
-        for value, pointer in zip(block, rows(signature.args[3], y, y_at, y_row), strict=True):
+        moved = change(builder, block)
+        for value, pointer in zip(moved, rows(signature.args[3], y, y_at, y_row), strict=True):
             store_vector(builder, value, pointer, None)
         return context.get_dummy_value()
 

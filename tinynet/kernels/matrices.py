@@ -127,14 +127,15 @@ def fill(a: Array, b: Array, transpose_a: bool, transpose_b: bool, c: Array) -> 
         multiply(rows, panels, c, _packed_plan(m, k, n, size))
     elif not transpose_b:
         _product(a, b, c, transpose_a)
-    elif not transpose_a and n * k * size <= _OWN_COPY_BYTES and n <= m:
-        _times_transposed(a, b, c, turned=False)
+    elif k * n < m * (k + n):
+        if not transpose_a and k * n * size <= _OWN_COPY_BYTES:
+            _times_transposed(a, b, c, turned=False)
+        else:
+            _product(a, _transposed(b), c, transpose_a)
+    # With few rows, C.T = op(b).T @ op(a).T has less to transpose: a and c instead of b.
     elif not transpose_a and m * k * size <= _OWN_COPY_BYTES:
         _times_transposed(b, a, c, turned=True)
-    elif k * n < m * (k + n):
-        _product(a, _transposed(b), c, transpose_a)
     else:
-        # With few rows, C.T = op(b).T @ op(a).T has less to transpose: a and c instead of b.
         c_transposed = empty((n, m), c.dtype)
         _product(b, a if transpose_a else _transposed(a), c_transposed, False)
         transpose(c_transposed, c)

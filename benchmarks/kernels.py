@@ -17,7 +17,8 @@ are compared first: they may differ by 1e-4 of the largest. Then all take turns,
 each repeating its case for some tens of milliseconds after a warm-up; what counts is the median of
 a turn. Printed are the median of the turns, the fastest and the slowest, and tinynet's time divided
 by that of the fastest peer of each round, then the median, with its limit. First calls, compilation
-included, are summed up apart.
+included, are summed up apart. Where a matrix product is over its limit, the table is followed by the
+GFLOP/s that the limit asks for: a fast peer can leave less room than the machine has.
 
 The picture shows GFLOP/s. A convolution is counted as its formula says, whatever way there is to do
 it with less, so that a bar may be longer than the machine's peak, the line: the fastest product of
@@ -229,6 +230,11 @@ class Result:
         ratio = report.ratio_to_fastest(self.seconds["tinynet"], peers)
         return Verdict(self.case.name, ratio, self.case.limit)
 
+    def asked(self) -> float:
+        """GFLOP/s at which this would be within its limit."""
+        peer = self.fastest_peer()
+        return self.rate(peer) / self.case.limit if peer else 0.0
+
     def cells(self) -> list[str]:
         """A row of the table."""
         peer = self.fastest_peer()
@@ -330,6 +336,15 @@ def print_results(results: list[Result], peak: float) -> None:
     report.print_table(head, (result.cells() for result in results))
 
 
+def print_asked(results: list[Result], peak: float) -> None:
+    """What the matrix products that are over their limits would have to achieve."""
+    over = [r for r in results if r.case.kind == "matmul" and not r.verdict().holds]
+    if over:
+        print(f"\nGFLOP/s that the limits of rows that are over ask for, of a peak of {peak:.0f}:")
+        for result in over:
+            print(f"  {result.case.name}: {result.asked():.0f}, {result.asked() / peak:.0%}")
+
+
 def run(args: Any) -> int:
     """Measure, print and write everything; returns the exit status."""
     results, about = measure(args)
@@ -341,6 +356,7 @@ def run(args: Any) -> int:
     report.write_json(args.json, machine=about, peak=peak, results=figures, limits=verdicts)
     if args.picture:
         draw(results, peak, about, args.picture)
+    print_asked(results, peak)
     return report.conclude(verdicts)
 
 

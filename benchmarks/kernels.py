@@ -283,7 +283,8 @@ def draw(results: list[Result], peak: float, about: dict[str, Any], path: Path) 
     ax = figure.subplots()
     cases = [result.case.name for result in results]
     report.grouped_bars(ax, cases, series, "GFLOP/s: longer is faster", 0, colours)
-    ax.axvline(peak, color="black", linestyle="--", label=f"peak, 2048x2048: {peak:.0f}")
+    label = f"peak, 2048x2048: {peak:.0f}"
+    ax.axvline(peak, color="black", linestyle="--", zorder=0.9, label=label)  # behind the bars
     report.legend_below(figure, columns=3)
     title = "Matrix products (m, k, n), and convolutions forward and backward, batch of 32"
     ax.set_title(f"{title}\n{report.machine_line(about)}", fontsize=10)

@@ -241,7 +241,7 @@ def grouped_bars(
             color=colours[name],
             label=name,
         )
-        box = {"color": "white", "alpha": 0.6, "pad": 0}
+        box = {"color": "white", "pad": 0}  # a line behind is not to go through the number
         ax.bar_label(bars, fmt=f"{{:.{digits}f}}", padding=2, fontsize=6.5, bbox=box)
         for g in known:
             places[g] += thickness[g]

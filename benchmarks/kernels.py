@@ -17,8 +17,8 @@ are compared first: they may differ by 1e-4 of the largest. Then all take turns,
 each repeating its case for some tens of milliseconds after a warm-up; what counts is the median of
 a turn. Printed are the median of the turns, the fastest and the slowest, and tinynet's time divided
 by that of the fastest peer of each round, then the median, with its limit. First calls, compilation
-included, are summed up apart. Where a matrix product is over its limit, the table is followed by the
-GFLOP/s that the limit asks for: a fast peer can leave less room than the machine has.
+included, are summed up apart. Where matrix products are over their limits, the GFLOP/s that these
+ask for follow the table: a fast peer can leave less room than the machine has.
 
 The picture shows GFLOP/s. A convolution is counted as its formula says, whatever way there is to do
 it with less, so that a bar may be longer than the machine's peak, the line: the fastest product of

@@ -29,6 +29,9 @@ computed) as a share of the machine's peak: large matrix products by tinynet or 
 is faster, measured in each round too. jax-scan takes no part in the CNN: XLA's gradients of
 convolutions are slow inside a compiled loop, by far slower than step by step in keras-jax.
 
+With ``--patience 20`` turns wait, or are repeated, for up to 20 seconds each, where the machine is
+not at full speed before and after them, which a product of NumPy's tells: for virtual machines.
+
 The exit status is 1 where a row is beyond its limit, and 0 where all are within.
 
 ``--quick`` is one round on few images: it shows that everything works, and no more.
@@ -45,7 +48,7 @@ import networks
 import numpy as np
 import report
 from report import Verdict
-from workers import Others, Worker, matmul_rate, openblas, serve, timed
+from workers import FullSpeed, Others, Worker, matmul_rate, openblas, serve, timed
 
 IMAGES, INFERENCE_IMAGES, QUICK_IMAGES = 60_000, 10_000, 3_200
 
@@ -124,6 +127,10 @@ class Bench:
         from tinynet import kernels
 
         return matmul_rate(kernels.matmul)
+
+    def speed(self) -> float:
+        """What tells whether the machine is at full speed: a product that caches can hold."""
+        return matmul_rate(np.matmul, 512)
 
     def blas(self) -> list[str]:
         """Which OpenBLAS NumPy runs on."""
@@ -204,7 +211,13 @@ class Result:
 
 
 def compare(
-    model: str, batch_size: int, workers: dict[str, Worker], args: Any, bar: Any, folder: str
+    model: str,
+    batch_size: int,
+    workers: dict[str, Worker],
+    machine: FullSpeed,
+    args: Any,
+    bar: Any,
+    folder: str,
 ) -> Result:
     """Check, warm up and time ``model`` in all frameworks, in turn."""
     result = Result(model, batch_size, args.images)
@@ -225,10 +238,10 @@ def compare(
         for name, worker in peers.items():
             bar.set_description(f"{model} {batch_size} round {turn} {name}")
             for work in works:
-                seconds = worker.ask(work)
                 if turn == 0:
-                    result.first[work][name] = seconds
+                    result.first[work][name] = worker.ask(work)
                 else:
+                    seconds = machine.turn(lambda worker=worker, work=work: worker.ask(work))
                     result.seconds[work][name].append(seconds)
             bar.update()
         if turn and networks.has_images(model):
@@ -285,7 +298,7 @@ def measure(args: Any) -> tuple[list[Result], dict[str, Any]]:
     for name in chosen:
         if name not in installed:
             print(f"{name} is not installed and left out")
-    others, results = Others(), []
+    others, machine, results = Others(), FullSpeed(args.patience), []
     turns = len(args.batch_sizes) * (args.rounds + 2)
     total = turns * sum(networks.is_suited(f, m) for f in installed for m in args.models)
     with tempfile.TemporaryDirectory() as folder, report.progress(total) as bar:
@@ -301,14 +314,18 @@ def measure(args: Any) -> tuple[list[Result], dict[str, Any]]:
                 if not results:
                     about = report.machine(args.threads, workers["numpy"].ask("blas"))
                     report.print_machine(about)
+                machine.speed = lambda numpy=workers["numpy"]: numpy.ask("speed")
                 for batch_size in args.batch_sizes:
-                    results.append(compare(model, batch_size, workers, args, bar, folder))
+                    results.append(compare(model, batch_size, workers, machine, args, bar, folder))
                     bar.clear()
                     results[-1].print()
     idle: dict[str, float] = {}
     for result in results:
         idle |= {name: max(share, idle.get(name, 0)) for name, share in result.idle.items()}
-    return results, about | {"images": args.images} | report.quiet_notes(others, idle)
+    about |= {"images": args.images} | report.quiet_notes(others, idle)
+    if machine.notes:
+        print(machine.notes)
+    return results, about | {"full_speed": machine.notes}
 
 
 def run(args: Any) -> int:
@@ -335,6 +352,10 @@ def main() -> int:
     parser.add_argument("--frameworks", nargs="+", choices=frameworks, default=frameworks)
     parser.add_argument("--images", type=int, default=IMAGES, help="limits are meant for 60,000")
     parser.add_argument("--picture", type=Path, help="draw seconds an epoch there")
+    parser.add_argument(
+        "--patience", type=float, default=0.0, metavar="SECONDS",
+        help="for each turn: have it begin and end with the machine at full speed, or repeat it",
+    )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="one round, few images")
     args = parser.parse_args()
     if args.worker:

@@ -102,6 +102,59 @@ class Others:
         return (now - before) / (time.perf_counter() - began)
 
 
+class FullSpeed:
+    """Has turns begin and end while the machine runs at its full speed.
+
+    For seconds at a time the cores of a virtual machine can be two threads of one real core, or
+    lose half of their cache to a neighbour. Everything takes up to twice as long then, but not
+    everything by the same factor. So ``speed()``, where more is faster, is asked before and after a
+    turn. Where it is below `_FULL` of the best so far, the turn waits or is repeated, whoever has
+    it, until that has taken ``patience`` seconds; 0 does without all this.
+
+    speed: to be set.   notes: what became of it, in words; None with a patience of 0.
+    """
+
+    _FULL = 0.85
+
+    def __init__(self, patience: float) -> None:
+        self.speed: Callable[[], float] = lambda: 1.0
+        self._patience = patience
+        self._best = self._lost = 0.0
+        self._repeated = self._slow = 0
+        self._full = False  # when it was looked at last
+
+    def turn(self, call: Callable[[], Any]) -> Any:
+        """What ``call()`` returns, when it was called last."""
+        lost = 0.0  # with waiting, and with turns that do not count
+        while True:
+            while not self._full and lost < self._patience:
+                lost += timed(self._look)[0]
+            seconds, result = timed(call)
+            if self._patience:
+                self._look()
+            if self._full or lost + seconds > self._patience:
+                self._slow += not self._full
+                self._lost += lost
+                return result
+            lost += seconds
+            self._repeated += 1
+
+    def _look(self) -> None:
+        now = self.speed()
+        self._best = max(self._best, now)
+        self._full = now >= self._FULL * self._best
+
+    @property
+    def notes(self) -> str | None:
+        """For the end of a table."""
+        if not self._patience:
+            return None
+        return (
+            f"Waited {self._lost:.0f} s for the machine to be at full speed; turns repeated: "
+            f"{self._repeated}, turns that count although it was not: {self._slow}"
+        )
+
+
 # --- the parent's end ----------------------------------------------------------------------------
 
 

@@ -114,7 +114,7 @@ class FullSpeed:
     speed: to be set.   notes: what became of it, in words; None with a patience of 0.
     """
 
-    _FULL = 0.85
+    _FULL = 0.9
 
     def __init__(self, patience: float) -> None:
         self.speed: Callable[[], float] = lambda: 1.0

@@ -12,6 +12,7 @@ he keeps it, as if it came from np.empty.
 import itertools
 import math
 from collections import deque
+from collections.abc import Callable
 from sys import getrefcount
 from typing import Any
 
@@ -54,22 +55,29 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         kept = _arrays.setdefault((shape, dtype), deque(maxlen=_KEPT))
     if len(kept) < _KEPT:
         _bytes += size
-    array = _spread(shape, dtype)
+    array = _spread(shape, dtype, _Room)
     kept.append(array)
     return array
 
 
-def _spread(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """An array of zeros that begins with a cache line, and elsewhere in a page than others do.
+class _Room(np.ndarray):
+    """Memory that arrays are in. Its type differs from theirs, and so a view of such an array
+    refers to the array. Otherwise it would refer to the memory, and the array would seem unused.
+    """
+
+
+def _spread(
+    shape: tuple[int, ...], dtype: np.dtype[Any], make: Callable[..., NDArray[np.uint8]]
+) -> NDArray[Any]:
+    """An array that begins with a cache line, and elsewhere in a page than others do.
 
     NumPy's begin 16 bytes after a line, so that each vector of 64 is in two. And large ones all
     begin at the same place of a page of memory. A CPU that walks through several of them at once
     then takes a read from one for a read of what it has just written to another, since it compares
     the last 12 bits of an address first, and waits: an update by Adam took twice as long.
     """
-    # Not an array: views of views refer to the last array that they come from, not to its owner.
-    room = bytearray(math.prod(shape) * dtype.itemsize + 2 * _PAGE)
-    start = -np.frombuffer(room, np.uint8).ctypes.data % _PAGE + next(_steps) * _STEP % _PAGE
+    room = make((math.prod(shape) * dtype.itemsize + 2 * _PAGE,), np.uint8)
+    start = -room.ctypes.data % _PAGE + next(_steps) * _STEP % _PAGE
     return np.ndarray(shape, dtype, room, start)
 
 
@@ -109,4 +117,4 @@ def lasting_zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     dtype = np.dtype(dtype)
     if math.prod(shape) * dtype.itemsize < _PAGE:
         return np.zeros(shape, dtype)
-    return _spread(shape, dtype)
+    return _spread(shape, dtype, np.zeros)

@@ -69,7 +69,8 @@ class _Room(np.ndarray):
 def _spread(
     shape: tuple[int, ...], dtype: np.dtype[Any], make: Callable[..., NDArray[np.uint8]]
 ) -> NDArray[Any]:
-    """An array that begins with a cache line, and elsewhere in a page than others do.
+    """An array in what ``make`` gives, which begins with a cache line, and elsewhere in a page than
+    others do.
 
     NumPy's begin 16 bytes after a line, so that each vector of 64 is in two. And large ones all
     begin at the same place of a page of memory. A CPU that walks through several of them at once

@@ -47,9 +47,11 @@ from tinynet.kernels.jit import cached
 from tinynet.kernels.vectors import (
     REGISTERS,
     in_either,
+    first_lanes,
     intrinsic,
     load_vector,
     multiply_add,
+    opaque,
     pointer_to,
     splat,
     store_vector,
@@ -57,6 +59,12 @@ from tinynet.kernels.vectors import (
 
 MAX_ROWS = REGISTERS.rows
 PANEL_BYTES = REGISTERS.vectors * REGISTERS.vector_bytes
+
+# So many rows of A are reached from one pointer. If LLVM saw how far all rows are apart, it would
+# step one pointer from row to row, 14 additions that wait for each other, or keep one for each,
+# which are more than there are registers: the products of layers took up to 8% longer, and those
+# of a few columns twice as long.
+_POINTER_ROWS = 4
 
 
 @in_either
@@ -135,34 +143,35 @@ def _emit_switch(
     columns: ir.Value,
 ) -> None:
     """One loop for each size a tile can have, since a register has no index; jump to the one."""
-    lanes = vector.count
-    index = columns.type
-    vectors = builder.sdiv(builder.add(columns, index(lanes - 1)), index(lanes))
-    tail = builder.sub(columns, builder.mul(builder.sub(vectors, index(1)), index(lanes)))
-    numbers = ir.Constant(ir.VectorType(index, lanes), list(range(lanes)))
-    mask = builder.icmp_signed("<", numbers, splat(builder, tail, lanes))
-    whole = builder.icmp_signed("==", tail, index(lanes))
+    lanes, index = vector.count, columns.type
+    full = builder.sdiv(builder.sub(columns, index(1)), index(lanes))  # vectors before the last
+    tail = builder.sub(columns, builder.mul(full, index(lanes)))
+    mask = first_lanes(builder, vector, tail)
+    # A loop for each width: the kind of vector, how many of them, the mask of the last.
+    widths: list[tuple[ir.VectorType, int, ir.Value | None]]
+    if REGISTERS.has_masks:
+        # A mask costs nothing there: the masked loop does for all. Vectors of half the length are
+        # for layers of 10 units, or 100: CPUs that take AVX-512 in two halves do them twice as fast.
+        half = ir.VectorType(vector.element, lanes // 2)
+        widths = [(half, 1, first_lanes(builder, half, tail))]
+        widths += [(vector, v + 1, mask) for v in range(REGISTERS.vectors)]
+        is_half = builder.icmp_signed("<=", columns, index(half.count))
+        width = builder.select(is_half, index(0), builder.add(full, index(1)))
+    else:
+        widths = [(vector, v + 1, m) for v in range(REGISTERS.vectors) for m in (None, mask)]
+        masked = builder.icmp_signed("<", tail, index(lanes))
+        width = builder.add(builder.mul(full, index(2)), builder.zext(masked, index))
 
-    # The size as one number: (vectors - 1, masked or not, rows - 1).
-    size = builder.mul(builder.sub(vectors, index(1)), index(2))
-    if not REGISTERS.has_masks:
-        size = builder.add(size, builder.select(whole, index(0), index(1)))
-    size = builder.add(builder.mul(size, index(MAX_ROWS)), builder.sub(rows, index(1)))
-
+    size = builder.add(builder.mul(width, index(MAX_ROWS)), builder.sub(rows, index(1)))
     end = builder.append_basic_block("tile.end")
     switch = builder.switch(size, end)
-    for v in range(REGISTERS.vectors):
-        for masked in (False, True):
-            if masked and REGISTERS.has_masks:
-                continue  # a mask costs nothing there: the masked loop does for all
-            use_mask = masked or REGISTERS.has_masks
-            for r in range(MAX_ROWS):
-                block = builder.append_basic_block(f"tile.{r + 1}x{v + 1}")
-                switch.add_case(index((v * 2 + masked) * MAX_ROWS + r), block)
-                builder.position_at_end(block)
-                case = operands._replace(mask=mask if use_mask else None)
-                _emit_tile(builder, vector, case, r + 1, v + 1)
-                builder.branch(end)
+    for number, (kind, count, last) in enumerate(widths):
+        for r in range(MAX_ROWS):
+            block = builder.append_basic_block(f"tile.{r + 1}x{count}")
+            switch.add_case(index(number * MAX_ROWS + r), block)
+            builder.position_at_end(block)
+            _emit_tile(builder, kind, operands._replace(mask=last), r + 1, count)
+            builder.branch(end)
     builder.position_at_end(end)
 
 
@@ -197,6 +206,10 @@ def _emit_tile(
         row = builder.gep(at.c, [builder.mul(at.c_row, index(r))])
         return builder.gep(row, [index(v * lanes)]), at.mask if v == vectors - 1 else None
 
+    starts = [
+        opaque(builder, builder.gep(at.a, [builder.mul(at.a_row, index(r))]))
+        for r in range(0, rows, _POINTER_ROWS)
+    ]
     builder.cbranch(at.accumulate, load, outer_head)
 
     builder.position_at_end(load)
@@ -211,14 +224,14 @@ def _emit_tile(
 
     builder.position_at_end(outer_head)
     i = phi(index, (index(0), entry), (index(0), load))
-    a_row_start = phi(at.a.type, (at.a, entry), (at.a, load))
+    a_starts = [phi(at.a.type, (start, entry), (start, load)) for start in starts]
     b_row_start = phi(at.b.type, (at.b, entry), (at.b, load))
     outer_sums = [phi(vector, (zero, entry), (old, load)) for old in loaded]
     builder.branch(inner_head)
 
     builder.position_at_end(inner_head)
     j = phi(index, (index(0), outer_head))
-    a = phi(at.a.type, (a_row_start, outer_head))
+    a = [phi(at.a.type, (start, outer_head)) for start in a_starts]
     b = phi(at.b.type, (b_row_start, outer_head))
     sums = [phi(vector, (value, outer_head)) for value in outer_sums]
 
@@ -231,7 +244,8 @@ def _emit_tile(
     ]  # fmt: skip
     new_sums = []
     for r in range(rows):
-        a_entry = builder.load(builder.gep(a, [builder.mul(at.a_row, index(r))]))
+        pointer, row = divmod(r, _POINTER_ROWS)
+        a_entry = builder.load(builder.gep(a[pointer], [builder.mul(at.a_row, index(row))]))
         a_lanes = splat(builder, a_entry, lanes)
         new_sums += [
             multiply_add(builder, a_lanes, b_vectors[v], sums[r * vectors + v])
@@ -241,8 +255,8 @@ def _emit_tile(
     j_next = builder.add(j, index(1))
     for variable, value in (
         (j, j_next),
-        (a, builder.gep(a, [at.a_inner])),
-        (b, builder.gep(b, [at.b_inner])),
+        *((pointer, opaque(builder, builder.gep(pointer, [at.a_inner]))) for pointer in a),
+        (b, opaque(builder, builder.gep(b, [at.b_inner]))),
         *zip(sums, new_sums, strict=True),
     ):
         variable.add_incoming(value, inner_head)
@@ -252,7 +266,7 @@ def _emit_tile(
     i_next = builder.add(i, index(1))
     for variable, value in (
         (i, i_next),
-        (a_row_start, builder.gep(a_row_start, [at.a_outer])),
+        *((start, builder.gep(start, [at.a_outer])) for start in a_starts),
         (b_row_start, builder.gep(b_row_start, [at.b_outer])),
         *zip(outer_sums, new_sums, strict=True),
     ):

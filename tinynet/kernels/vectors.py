@@ -102,6 +102,25 @@ def splat(builder: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
     return builder.shuffle_vector(one, one, pick)
 
 
+def opaque(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """The same integer or pointer, of which LLVM knows no longer where it comes from."""
+    kind = ir.FunctionType(value.type, [value.type])
+    return builder.asm(kind, "", "=r,0", [value], False)
+
+
+def first_lanes(builder: ir.IRBuilder, vector: ir.VectorType, count: ir.Value) -> ir.Value:
+    """A mask of the first lanes of such a vector, so many of them."""
+    lanes = vector.count
+    if REGISTERS.has_masks:
+        # Of a comparison, LLVM would make one at every use, in the innermost loops.
+        bits = builder.sub(builder.shl(count.type(1), count), count.type(1))
+        few = builder.trunc(opaque(builder, bits), ir.IntType(lanes))
+        return builder.bitcast(few, ir.VectorType(ir.IntType(1), lanes))
+    lane = ir.IntType(_bits(vector))
+    numbers = ir.Constant(ir.VectorType(lane, lanes), list(range(lanes)))
+    return builder.icmp_signed("<", numbers, splat(builder, builder.trunc(count, lane), lanes))
+
+
 def multiply_add(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
     """a * b + c, lane by lane."""
     # Without the instruction, LLVM's fma is a call of a C function for each lane.

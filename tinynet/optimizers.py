@@ -158,9 +158,9 @@ class SGD(Optimizer):
         each_time(self._set_rates, rates, early=True)
         kernels.sgd_updates(params, grads, rates, prepared)
 
-    def _set_rates(self, rates: Rates, ahead: int) -> None:
-        """The learning rate of the step that comes ``ahead`` steps after this one."""
-        rates[0] = self._learning_rate
+    def _set_rates(self, rates: Rates) -> None:
+        """The learning rate of this step and those after it: (steps, 1)."""
+        rates[...] = self._learning_rate
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this optimizer again, with the learning rate of now."""
@@ -211,11 +211,14 @@ class Adam(Optimizer):
             prepared,
         )
 
-    def _set_rates(self, rates: Rates, ahead: int) -> None:
-        """alpha of the step that comes ``ahead`` steps after this one, and what stays the same."""
-        t = self.iterations + 1 + ahead
-        alpha = self._learning_rate * math.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
-        rates[:] = alpha, 1 - self.beta_1, 1 - self.beta_2, self.epsilon
+    def _set_rates(self, rates: Rates) -> None:
+        """alpha of this step and those after it, and what stays the same: (steps, 4)."""
+        first = self.iterations + 1
+        rates[:, 0] = [
+            self._learning_rate * math.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
+            for t in range(first, first + len(rates))
+        ]
+        rates[:, 1:] = 1 - self.beta_1, 1 - self.beta_2, self.epsilon
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this optimizer again, with the learning rate of now."""

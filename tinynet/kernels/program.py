@@ -33,7 +33,7 @@ Words = NDArray[Any]  # of numbers of 64 bits
 _NO_FEEDS = np.empty((0, 3), np.int64)
 
 # So many steps are played at once where nothing has to be found in Python in between.
-_MOST_STEPS = 16
+_MOST_STEPS = 256
 
 
 def program_of(recording: Recording) -> "Program | None":
@@ -74,7 +74,7 @@ class Program:
         """
         if steps == 1:
             for fill, array in self._fills:
-                fill(array, 0)
+                fill(array[np.newaxis])
         else:
             filled = [(array, _filled(fill, array, steps)) for fill, array in self._fills]
             inputs = [*inputs, *filled]
@@ -94,8 +94,7 @@ class Program:
 def _filled(fill: Fill, array: Words, steps: int) -> Words:
     """What the function fills the array with for each of the steps."""
     values = np.empty((steps, *array.shape), array.dtype)
-    for ahead in range(steps):
-        fill(values[ahead], ahead)
+    fill(values)
     return values
 
 

@@ -28,9 +28,10 @@ from contextlib import contextmanager
 from threading import get_ident
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
-Fill = Callable[[NDArray[Any], int], object]
+Fill = Callable[[NDArray[Any]], object]
 
 _recordings: dict[int, "Recording"] = {}  # that are being made, by thread
 
@@ -74,10 +75,10 @@ def record() -> Iterator[Recording]:
 def each_time(fill: Fill, array: NDArray[Any], early: bool = False) -> None:
     """Fill the array now, and before the kernels each time that what is recorded is played.
 
-    ``fill(array, ahead)`` fills it for the step that comes ``ahead`` steps after this one.
-    early: whether that may be done before the steps in between; otherwise ``ahead`` is always 0.
+    ``fill(values)`` gets room for what the array is to hold in this step and in those after it:
+    (steps, ...).   early: whether there may be more than one, all filled before the first.
     """
-    fill(array, 0)
+    fill(array[np.newaxis])
     if _recordings and (recording := _recordings.get(get_ident())):
         recording.fills.append((fill, array, early))
 

@@ -49,24 +49,31 @@ def take(x: NDArray[Any], indices: NDArray[np.intp]) -> NDArray[Any]:
         # With an out, np.take is quick only where it need not check the indices.
         not_recorded()
         return np.take(x, indices, axis=0, out=y, mode="clip")
-    source, target = x.reshape(-1).view(np.uint8), y.reshape(-1).view(np.uint8)
-    _take(pool_for(4 * y.nbytes), source, indices, y.nbytes // len(indices), target)
+    size = y.nbytes // len(indices)
+    word: Any = np.uint64 if size % 8 == 0 else np.uint8
+    source, target = x.reshape(-1).view(word), y.reshape(-1).view(word)
+    _take(pool_for(4 * y.nbytes), source, indices, size // target.itemsize, target)
     return y
 
 
 @entry()
 def _take(
-    pool: int, x: NDArray[np.uint8], indices: NDArray[np.intp], size: int, y: NDArray[np.uint8]
+    pool: int, x: NDArray[Any], indices: NDArray[np.intp], size: int, y: NDArray[Any]
 ) -> None:
     share(pool, -(-len(indices) // _SAMPLES), _take_some, (x, indices, size, y))
 
 
 @jit()
 def _take_some(
-    number: int, x: NDArray[np.uint8], indices: NDArray[np.intp], size: int, y: NDArray[np.uint8]
+    number: int, x: NDArray[Any], indices: NDArray[np.intp], size: int, y: NDArray[Any]
 ) -> None:
     first = number * _SAMPLES
-    for i in range(first, min(first + _SAMPLES, len(indices))):
+    last = min(first + _SAMPLES, len(indices))
+    if size == 1:  # labels
+        for i in range(first, last):
+            y[i] = x[indices[i]]
+        return
+    for i in range(first, last):
         source = x[indices[i] * size : (indices[i] + 1) * size]
         target = y[i * size : (i + 1) * size]
         for j in range(size):

@@ -47,8 +47,8 @@ class Dropout(Weightless):
         self.keep(noise)
         return kernels.dropout(x, noise, self.rate)
 
-    def _draw(self, noise: Array, ahead: int) -> None:
-        """Fill noise; never ahead, as other layers draw from the same generator."""
+    def _draw(self, noise: Array) -> None:
+        """Fill noise (1, ...); never early, as other layers draw from the same generator."""
         self.rng.random(out=noise, dtype=np.float32)
 
     def backward(self, dy: Array) -> Array:

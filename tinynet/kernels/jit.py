@@ -17,6 +17,9 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 # all that is computed from it.
 Number = np.floating[Any]
 
+# numba compiles a function for the type of each argument, and for a 0 in its call once more.
+ZERO: Any = np.intp(0)
+
 config: Any = numba.config  # what the variables NUMBA_... say
 
 # A CPU named by NUMBA_CPU_NAME has what LLVM knows that it has. numba would add what the machine at

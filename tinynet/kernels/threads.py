@@ -41,7 +41,7 @@ from numba import types
 from numba.core.compiler_lock import global_compiler_lock
 
 from tinynet.kernels import atomics, denormals
-from tinynet.kernels.jit import config, jit
+from tinynet.kernels.jit import ZERO, config, jit
 from tinynet.kernels.thread_count import MOST_THREADS, on_change
 from tinynet.kernels.thread_count import get_num_threads as get_num_threads
 from tinynet.kernels.thread_count import set_num_threads as set_num_threads
@@ -174,7 +174,7 @@ def _run(pool: int, entry: int, arguments: int, count: int) -> int:
     atomics.store(pool + _FAILED, 0)
     shares = min(count, atomics.load(pool + _THREADS))
     generation = _start(pool, entry, arguments, count, shares)
-    _take_tasks(pool, generation, 0)
+    _take_tasks(pool, generation, ZERO)
     looks = 0
     done = atomics.load(pool + _DONE)
     while done < count:

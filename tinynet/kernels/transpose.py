@@ -18,7 +18,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from tinynet.kernels.jit import entry, jit
+from tinynet.kernels.jit import ZERO, entry, jit
 from tinynet.kernels.memory import empty
 from tinynet.kernels.reference import Array
 from tinynet.kernels.threads import pool_for, share
@@ -103,7 +103,7 @@ def _transpose(pool: int, x: Array, y: Array, m: int, n: int) -> None:
 @jit()
 def _transpose_columns(number: int, x: Array, y: Array, m: int, n: int) -> None:
     """As many columns of x as a vector has lanes."""
-    _transpose_some(number, x, y, 0, m, m, n)
+    _transpose_some(number, x, y, ZERO, m, m, n)
 
 
 @jit()
@@ -122,7 +122,7 @@ def _transpose_some(number: int, x: Array, y: Array, y_at: int, y_row: int, m: i
 @jit()
 def transpose_serially(x: Array, y: Array, m: int, n: int) -> None:
     """`transpose` for compiled code, without threads: x (m, n) and y (n, m), both flat."""
-    transpose_into(x, y, 0, m, m, n)
+    transpose_into(x, y, ZERO, m, m, n)
 
 
 @jit()

@@ -44,7 +44,7 @@ import numpy as np
 
 from tinynet.kernels.bias import add_bias
 from tinynet.kernels.geometry import Pair, output_size, pad_amounts
-from tinynet.kernels.jit import entry, jit, plain
+from tinynet.kernels.jit import ZERO, entry, jit, plain
 from tinynet.kernels.memory import empty
 from tinynet.kernels.products import sum_of_parts, zero_bias
 from tinynet.kernels.reference import Array, Shape4
@@ -328,7 +328,7 @@ def _on_x(tile: int, g: Geometry) -> Place:
 
 @jit()
 def _on_y(tile: int, g: Geometry) -> Place:
-    return _on_image(tile, 0, 0, g.rows, g.columns, g.c_out, g)
+    return _on_image(tile, ZERO, ZERO, g.rows, g.columns, g.c_out, g)
 
 
 @jit()

@@ -108,8 +108,9 @@ class FullSpeed:
     For seconds at a time the cores of a virtual machine can be two threads of one real core, or
     lose half of their cache to a neighbour. Everything takes up to twice as long then, but not
     everything by the same factor. So ``speed()``, where more is faster, is asked before and after a
-    turn. Where it is below `_FULL` of the best so far, the turn waits or is repeated, whoever has
-    it, until that has taken ``patience`` seconds; 0 does without all this.
+    turn, and again and again before the first, to see what the best is. Where it is below `_FULL`
+    of the best so far, the turn waits or is repeated, whoever has it, until that has taken
+    ``patience`` seconds; 0 does without all this.
 
     speed: to be set.   notes: what became of it, in words; None with a patience of 0.
     """
@@ -119,39 +120,51 @@ class FullSpeed:
     def __init__(self, patience: float) -> None:
         self.speed: Callable[[], float] = lambda: 1.0
         self._patience = patience
-        self._best = self._lost = 0.0
-        self._repeated = self._slow = 0
-        self._full = False  # when it was looked at last
+        self._now = self._best = self._lost = 0.0
+        self._repeated = 0
+        self._counted: list[float] = []  # the lower speed of those at both ends of turns that count
 
     def turn(self, call: Callable[[], Any]) -> Any:
         """What ``call()`` returns, when it was called last."""
+        if not self._patience:
+            return call()
+        if not self._best:
+            self._lost += self._look_for(self._patience)
         lost = 0.0  # with waiting, and with turns that do not count
         while True:
-            while not self._full and lost < self._patience:
-                lost += timed(self._look)[0]
+            while not self._is_full() and lost < self._patience:
+                lost += self._look_for(0)
+            before = self._now
             seconds, result = timed(call)
-            if self._patience:
-                self._look()
-            if self._full or lost + seconds > self._patience:
-                self._slow += not self._full
+            self._look_for(0)
+            if self._is_full() or lost + seconds > self._patience:
+                self._counted.append(min(before, self._now))
                 self._lost += lost
                 return result
             lost += seconds
             self._repeated += 1
 
-    def _look(self) -> None:
-        now = self.speed()
-        self._best = max(self._best, now)
-        self._full = now >= self._FULL * self._best
+    def _look_for(self, seconds: float) -> float:
+        """See how fast the machine is, once at least; the seconds that it took."""
+        start = time.perf_counter()
+        while True:
+            self._now = self.speed()
+            self._best = max(self._best, self._now)
+            if (taken := time.perf_counter() - start) >= seconds:
+                return taken
+
+    def _is_full(self, speed: float | None = None) -> bool:
+        return (self._now if speed is None else speed) >= self._FULL * self._best
 
     @property
     def notes(self) -> str | None:
         """For the end of a table."""
         if not self._patience:
             return None
+        slow = sum(not self._is_full(speed) for speed in self._counted)
         return (
             f"Waited {self._lost:.0f} s for the machine to be at full speed; turns repeated: "
-            f"{self._repeated}, turns that count although it was not: {self._slow}"
+            f"{self._repeated}, turns that count although it was not: {slow}"
         )
 
 

@@ -62,8 +62,7 @@ PANEL_BYTES = REGISTERS.vectors * REGISTERS.vector_bytes
 
 # So many rows of A are reached from one pointer. If LLVM saw how far all rows are apart, it would
 # step one pointer from row to row, 14 additions that wait for each other, or keep one for each,
-# which are more than there are registers: the products of layers took up to 8% longer, and those
-# of a few columns twice as long.
+# which are more than there are registers: products took up to 8% longer, of few columns 60%.
 _POINTER_ROWS = 4
 
 
@@ -143,37 +142,47 @@ def _emit_switch(
     columns: ir.Value,
 ) -> None:
     """One loop for each size a tile can have, since a register has no index; jump to the one."""
+    index = rows.type
+    widths, width = _widths(builder, vector, columns)
+    size = builder.add(builder.mul(width, index(MAX_ROWS)), builder.sub(rows, index(1)))
+    end = builder.append_basic_block("tile.end")
+    switch = builder.switch(size, end)
+    for number, (kind, vectors, mask) in enumerate(widths):
+        for r in range(MAX_ROWS):
+            block = builder.append_basic_block(f"tile.{r + 1}x{vectors}")
+            switch.add_case(index(number * MAX_ROWS + r), block)
+            builder.position_at_end(block)
+            _emit_tile(builder, kind, operands._replace(mask=mask), r + 1, vectors)
+            builder.branch(end)
+    builder.position_at_end(end)
+
+
+class _Width(NamedTuple):
+    vector: ir.VectorType
+    vectors: int
+    mask: ir.Value | None  # of the last one
+
+
+def _widths(
+    builder: ir.IRBuilder, vector: ir.VectorType, columns: ir.Value
+) -> tuple[list[_Width], ir.Value]:
+    """The widths that there are loops for, and the number of the one for so many columns."""
     lanes, index = vector.count, columns.type
     full = builder.sdiv(builder.sub(columns, index(1)), index(lanes))  # vectors before the last
     tail = builder.sub(columns, builder.mul(full, index(lanes)))
     mask = first_lanes(builder, vector, tail)
-    # A loop for each width: the kind of vector, how many of them, the mask of the last.
-    widths: list[tuple[ir.VectorType, int, ir.Value | None]]
-    if REGISTERS.has_masks:
-        # A mask costs nothing there: the masked loop does for all. Vectors of half the length are
-        # for the last 4 columns of 100: CPUs that work on 32 bytes at once do two in the time of
-        # one of 64.
-        half = ir.VectorType(vector.element, lanes // 2)
-        widths = [(half, 1, first_lanes(builder, half, tail))]
-        widths += [(vector, v + 1, mask) for v in range(REGISTERS.vectors)]
-        is_half = builder.icmp_signed("<=", columns, index(half.count))
-        width = builder.select(is_half, index(0), builder.add(full, index(1)))
-    else:
-        widths = [(vector, v + 1, m) for v in range(REGISTERS.vectors) for m in (None, mask)]
+    counts = range(1, REGISTERS.vectors + 1)
+    if not REGISTERS.has_masks:
         masked = builder.icmp_signed("<", tail, index(lanes))
         width = builder.add(builder.mul(full, index(2)), builder.zext(masked, index))
-
-    size = builder.add(builder.mul(width, index(MAX_ROWS)), builder.sub(rows, index(1)))
-    end = builder.append_basic_block("tile.end")
-    switch = builder.switch(size, end)
-    for number, (kind, count, last) in enumerate(widths):
-        for r in range(MAX_ROWS):
-            block = builder.append_basic_block(f"tile.{r + 1}x{count}")
-            switch.add_case(index(number * MAX_ROWS + r), block)
-            builder.position_at_end(block)
-            _emit_tile(builder, kind, operands._replace(mask=last), r + 1, count)
-            builder.branch(end)
-    builder.position_at_end(end)
+        return [_Width(vector, count, m) for count in counts for m in (None, mask)], width
+    # A mask costs nothing there: the masked loop does for all. And for few columns, such as the
+    # last 4 of 100, a CPU that works on 32 bytes at once does two such vectors in the time of one.
+    half = ir.VectorType(vector.element, lanes // 2)
+    is_half = builder.icmp_signed("<=", columns, index(half.count))
+    width = builder.select(is_half, index(0), builder.add(full, index(1)))
+    whole = [_Width(vector, count, mask) for count in counts]
+    return [_Width(half, 1, first_lanes(builder, half, tail)), *whole], width
 
 
 def _emit_tile(

@@ -358,7 +358,7 @@ def run(args: Any) -> int:
     if args.picture:
         draw(results, peak, about, args.picture)
     print_asked(results, peak)
-    return report.conclude(verdicts)
+    return report.conclude(verdicts, args.quick)
 
 
 def main() -> int:

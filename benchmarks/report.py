@@ -180,8 +180,14 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         print("  ".join([first.ljust(widths[0]), *cells]).rstrip())
 
 
-def conclude(verdicts: Sequence[Verdict]) -> int:
-    """Say which rows miss their limits; returns the exit status, 0 where none does."""
+def conclude(verdicts: Sequence[Verdict], quick: bool = False) -> int:
+    """Say which rows miss their limits; returns the exit status, 0 where none does.
+
+    quick: one short round was measured, of which that cannot be said.
+    """
+    if quick:
+        print("\nOne short round: how its figures compare with the limits means nothing")
+        return 0
     limited = [verdict for verdict in verdicts if verdict.limit is not None]
     missed = [verdict for verdict in limited if not verdict.holds]
     print(f"\n{len(limited) - len(missed)} of {len(limited)} rows are within their limits")

@@ -30,7 +30,8 @@ is faster, measured in each round too. jax-scan takes no part in the CNN: XLA's 
 convolutions are slow inside a compiled loop, by far slower than step by step in keras-jax.
 
 With ``--patience 20`` turns wait, or are repeated, for up to 20 seconds each, where the machine is
-not at full speed before and after them, which a product of NumPy's tells: for virtual machines.
+not at full speed before and after them, which a product of NumPy's tells: for virtual machines. It
+begins with 20 seconds of looking at how fast that can be; turns that are longer are not repeated.
 
 The exit status is 1 where a row is beyond its limit, and 0 where all are within.
 
@@ -167,12 +168,12 @@ class Result:
                 continue
             fastest = min(peers, key=lambda name: statistics.median(peers[name]))
             batch = f", batches of {self.batch_size}" if work == "fit" else ""
-            what = f"{self.model} {work}{batch}: seconds / {fastest}"
+            what = f"{self.model} {work}{batch} (fastest: {fastest})"
             ratio = report.ratio_to_fastest(seconds["tinynet"], peers.values())
             rows.append(Verdict(what, ratio, limits[work]))
         if self.peaks:
             limit = PEAK_SHARE if self.batch_size == 32 else None
-            what = f"{self.model} fit, batches of {self.batch_size}: GFLOP/s / peak"
+            what = f"{self.model} fit, batches of {self.batch_size}: GFLOP/s / the peak"
             rows.append(Verdict(what, self.peak_share(), limit, at_least=True))
         return rows
 
@@ -190,7 +191,8 @@ class Result:
         """A table for each work."""
         optimizer = networks.MODELS[self.model].optimizer
         loss = self.checks["tinynet"]["losses"][0]
-        print(f"\n{self.model}, {optimizer}, batches of {self.batch_size}: all agree ({loss:.4f})")
+        head = f"{self.model}, {optimizer}, batches of {self.batch_size}"
+        print(f"\n{head}: all agree (loss {loss:.4f})")
         for work, seconds in self.seconds.items():
             rows = []
             for name, times in sorted(seconds.items(), key=lambda it: statistics.median(it[1])):
@@ -339,7 +341,7 @@ def run(args: Any) -> int:
     report.write_json(args.json, machine=about, results=figures, limits=verdicts)
     if args.picture:
         draw(results, about, args.picture)
-    return report.conclude(verdicts)
+    return report.conclude(verdicts, args.quick)
 
 
 def main() -> int:

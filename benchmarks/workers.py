@@ -107,10 +107,10 @@ class FullSpeed:
 
     For seconds at a time the cores of a virtual machine can be two threads of one real core, or
     lose half of their cache to a neighbour. Everything takes up to twice as long then, but not
-    everything by the same factor. So ``speed()``, where more is faster, is asked before and after a
-    turn, and again and again before the first, to see what the best is. Where it is below `_FULL`
-    of the best so far, the turn waits or is repeated, whoever has it, until that has taken
-    ``patience`` seconds; 0 does without all this.
+    everything by the same factor. So ``speed()``, where more is faster, is asked after each turn,
+    which is before the next, and for ``patience`` seconds before the first, to see what the best
+    is. Where it is below `_FULL` of the best so far, the turn waits or is repeated, whoever has it,
+    until that has taken ``patience`` seconds; 0 does without all this.
 
     speed: to be set.   notes: what became of it, in words; None with a patience of 0.
     """
@@ -129,14 +129,14 @@ class FullSpeed:
         if not self._patience:
             return call()
         if not self._best:
-            self._lost += self._look_for(self._patience)
+            self._lost += self._watch(self._patience)
         lost = 0.0  # with waiting, and with turns that do not count
         while True:
             while not self._is_full() and lost < self._patience:
-                lost += self._look_for(0)
+                lost += self._watch(0)
             before = self._now
             seconds, result = timed(call)
-            self._look_for(0)
+            self._watch(0)
             if self._is_full() or lost + seconds > self._patience:
                 self._counted.append(min(before, self._now))
                 self._lost += lost
@@ -144,7 +144,7 @@ class FullSpeed:
             lost += seconds
             self._repeated += 1
 
-    def _look_for(self, seconds: float) -> float:
+    def _watch(self, seconds: float) -> float:
         """See how fast the machine is, once at least; the seconds that it took."""
         start = time.perf_counter()
         while True:
@@ -163,8 +163,8 @@ class FullSpeed:
             return None
         slow = sum(not self._is_full(speed) for speed in self._counted)
         return (
-            f"Waited {self._lost:.0f} s for the machine to be at full speed; turns repeated: "
-            f"{self._repeated}, turns that count although it was not: {slow}"
+            f"Looked at the machine's speed, waited for it and repeated {self._repeated} turns for "
+            f"{self._lost:.0f} s; not at full speed in {slow} of {len(self._counted)} turns"
         )
 
 

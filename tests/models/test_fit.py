@@ -634,6 +634,13 @@ class TestCallbacks:
 
 
 class TestInterrupt:
+    @pytest.fixture(autouse=True)
+    def _answers_to_ctrl_c(self):
+        """As Python does by itself, but not where a shell has started it in the background."""
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        yield
+        signal.signal(signal.SIGINT, before)
+
     def press(self, model):
         os.kill(os.getpid(), signal.SIGINT)
 

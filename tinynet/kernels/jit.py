@@ -17,7 +17,8 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 # all that is computed from it.
 Number = np.floating[Any]
 
-# numba compiles a function for the type of each argument, and for a 0 in its call once more.
+# A 0 in a call has a type of its own to numba, for which it compiles the function once more. This
+# one is of the type of all other integers.
 ZERO: Any = np.intp(0)
 
 config: Any = numba.config  # what the variables NUMBA_... say

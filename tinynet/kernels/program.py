@@ -32,7 +32,7 @@ Words = NDArray[Any]  # of numbers of 64 bits
 
 _NO_FEEDS = np.empty((0, 3), np.int64)
 
-# So many steps are played at once where nothing has to be found in Python in between.
+# At most so many steps are played at once where nothing has to be found in Python in between.
 _MOST_STEPS = 256
 
 

@@ -47,7 +47,7 @@ class Recording:
     """What was called, in order; a `tinynet.kernels.program.Program` plays it.
 
     calls: of entries.
-    fills: Python functions, the arrays that they fill before each playing, and whether `early`.
+    fills: Python functions, the arrays that they fill for each step, and whether `early`.
     complete: whether that is all that happened, as far as the kernels know.
     """
 
@@ -73,10 +73,11 @@ def record() -> Iterator[Recording]:
 
 
 def each_time(fill: Fill, array: NDArray[Any], early: bool = False) -> None:
-    """Fill the array now, and before the kernels each time that what is recorded is played.
+    """Fill the array now, and for each step that is played.
 
     ``fill(values)`` gets room for what the array is to hold in this step and in those after it:
-    (steps, ...).   early: whether there may be more than one, all filled before the first.
+    (steps, ...).   early: whether there may be more than one, all filled before the first;
+    otherwise it is called before each.
     """
     fill(array[np.newaxis])
     if _recordings and (recording := _recordings.get(get_ident())):

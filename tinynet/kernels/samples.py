@@ -45,14 +45,16 @@ def _copy_block(block: int, x: NDArray[np.uint8], y: NDArray[np.uint8]) -> None:
 def take(x: NDArray[Any], indices: NDArray[np.intp]) -> NDArray[Any]:
     """``y = x[indices]``: the samples of a batch, x of any dtype; indices from 0 to len(x) - 1."""
     y = empty((len(indices), *x.shape[1:]), x.dtype)
-    if not (x.flags.carray and len(indices)):
+    if not (x.flags.carray and len(indices)) or x.dtype.hasobject:
         # With an out, np.take is quick only where it need not check the indices.
         not_recorded()
         return np.take(x, indices, axis=0, out=y, mode="clip")
     size = y.nbytes // len(indices)
-    word: Any = np.uint64 if size % 8 == 0 else np.uint8
+    word: np.dtype[Any] = np.dtype(np.uint64)
+    if size % word.itemsize or not x.reshape(-1).view(word).flags.aligned:
+        word = np.dtype(np.uint8)
     source, target = x.reshape(-1).view(word), y.reshape(-1).view(word)
-    _take(pool_for(4 * y.nbytes), source, indices, size // target.itemsize, target)
+    _take(pool_for(4 * y.nbytes), source, indices, size // word.itemsize, target)
     return y
 
 

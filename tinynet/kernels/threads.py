@@ -118,7 +118,7 @@ def _take_tasks(pool: int, generation: int, thread: int) -> None:
                 finished += 1
             ticket = atomics.load(ticket_at)
     if finished > 0 and atomics.add(pool + _DONE, finished) == count:
-        _wake(pool, _member(pool, 0))
+        _wake(pool, _member(pool, ZERO))
 
 
 @jit()
@@ -180,7 +180,7 @@ def _run(pool: int, entry: int, arguments: int, count: int) -> int:
     while done < count:
         looks += 1
         if looks > _LOOKS:
-            _sleep(pool, _member(pool, 0), pool + _DONE, done)
+            _sleep(pool, _member(pool, ZERO), pool + _DONE, done)
         atomics.pause()
         done = atomics.load(pool + _DONE)
     failed = atomics.load(pool + _FAILED)

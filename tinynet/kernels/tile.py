@@ -22,7 +22,8 @@ rows x vectors multiply-adds for rows + vectors loads, and ten independent sums 
 four or five cycles that one multiply-add takes. Two vectors wide is enough for that, and suits
 layers of 32, 64 or 128 units without a tail; the rows then fill the registers. AVX-512 has 32 of 64
 bytes: 14 x 2 + 2 + 1 = 31. AVX2 has 16 of 32 bytes: 6 x 2 + 2 + 1 = 15. SSE has 16 of 16 bytes and
-tiles of as many rows; the one left over holds a product before it is added.
+tiles of as many rows; the one left over holds a product before it is added. ARM has 32 of 16 bytes:
+12 x 2 + 2 + 1 = 27.
 
 **Strides.** The distance from one entry of A to the next is an argument in each direction, so
 that A and A.T cost the same, and k is counted by two loops with strides of their own, so that a
@@ -176,8 +177,9 @@ def _widths(
         masked = builder.icmp_signed("<", tail, index(lanes))
         width = builder.add(builder.mul(full, index(2)), builder.zext(masked, index))
         return [_Width(vector, count, m) for count in counts for m in (None, mask)], width
-    # A mask costs nothing there: the masked loop does for all. And for few columns, such as the
-    # last 4 of 100, a CPU that works on 32 bytes at once does two such vectors in the time of one.
+    # With registers for masks they cost nothing: the masked loop does for all. Few columns, such as
+    # the last 4 of 100, take vectors of half the length: a CPU with units of 32 bytes (Zen 4) does
+    # two of them in the time of a whole one.
     half = ir.VectorType(vector.element, lanes // 2)
     is_half = builder.icmp_signed("<=", columns, index(half.count))
     width = builder.select(is_half, index(0), builder.add(full, index(1)))
@@ -192,7 +194,7 @@ def _emit_tile(
 
         acc = C if accumulate else 0
         for each of outer:                  A moves by a_outer, B by b_outer
-            for each of inner:              A moves by a_inner, B by b_inner
+            for each of inner:              A moves by a_inner, B by b_inner (pointers do)
                 B_v   = load vector v of B's row            (vectors loads)
                 a     = load A's row r, in all lanes        (rows loads)
                 acc_rv = a * B_v + acc_rv                   (rows * vectors multiply-adds)

@@ -103,7 +103,10 @@ def splat(builder: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
 
 
 def opaque(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
-    """The same integer or pointer, of which LLVM knows no longer where it comes from."""
+    """The same integer or pointer, of which LLVM no longer knows where it comes from.
+
+    It goes through a piece of assembler that is empty.
+    """
     kind = ir.FunctionType(value.type, [value.type])
     return builder.asm(kind, "", "=r,0", [value], False)
 
@@ -112,7 +115,7 @@ def first_lanes(builder: ir.IRBuilder, vector: ir.VectorType, count: ir.Value) -
     """A mask of the first lanes of such a vector, so many of them."""
     lanes = vector.count
     if REGISTERS.has_masks:
-        # Of a comparison, LLVM would make one at every use, in the innermost loops.
+        # LLVM would repeat a comparison wherever its result is used, in the innermost loops.
         bits = builder.sub(builder.shl(count.type(1), count), count.type(1))
         few = builder.trunc(opaque(builder, bits), ir.IntType(lanes))
         return builder.bitcast(few, ir.VectorType(ir.IntType(1), lanes))

@@ -115,9 +115,9 @@ class _Steps:
     def _play(self, steps: int, inputs: Inputs) -> None:
         start = time.perf_counter()
         self._program.play(steps, inputs)
-        if self._at_once == 1:
-            possible = int(_SECONDS / max(time.perf_counter() - start, 1e-6))
-            self._at_once = min(max(1, possible), self._program.most_steps)
+        # Looked at each time: the first step comes with the loading of code.
+        seconds_a_step = max(time.perf_counter() - start, 1e-6) / steps
+        self._at_once = min(max(1, int(_SECONDS / seconds_a_step)), self._program.most_steps)
 
     def _next_batch(self) -> Batch:
         raise NotImplementedError

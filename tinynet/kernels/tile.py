@@ -32,8 +32,8 @@ window of an image (a few rows, some pixels of each) is a row of A without being
 **Why not plain loops.** Compilers do not keep a block of C in registers by themselves. So the loop
 is written here as LLVM instructions, which numba compiles for this machine: see `_emit_tile`.
 
-What it bought: (32, 784) @ (784, 128) takes one thread 63 microseconds, and 324 by three loops of
-which the compiler vectorizes the innermost.
+What it bought: (32, 784) @ (784, 128) takes one thread 59 microseconds, and 150 to 320 by three
+loops of which the compiler vectorizes the innermost.
 """
 
 from functools import cache

@@ -24,6 +24,10 @@ The picture shows GFLOP/s. A convolution is counted as its formula says, whateve
 it with less, so that a bar may be longer than the machine's peak, the line: the fastest product of
 two matrices of 2048x2048 in this run, tinynet's or NumPy's.
 
+With ``--patience 20`` turns wait, or are repeated, for up to 20 seconds each, where the machine is
+not at full speed before and after them, which a product of NumPy's tells: for virtual machines. It
+begins with 20 seconds of looking at how fast that can be.
+
 The exit status is 1 where a row is beyond its limit, and 0 where all are within. ``--only conv`` or
 ``--only 784`` takes the cases with that in their name (the peak is always measured); ``--quick`` is
 one short round: it shows that everything works, and no more.
@@ -41,7 +45,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import report
 from report import Verdict
-from workers import Others, Worker, openblas, serve, timed, typical_seconds
+from workers import FullSpeed, Others, Worker, cached_rate, openblas, serve, timed, typical_seconds
 
 TOLERANCE = 1e-4  # of the largest entry
 TURN = 0.05  # seconds
@@ -127,6 +131,10 @@ class Bench:
     def turn(self, seconds: float) -> float:
         """The median time of a call."""
         return typical_seconds(self.call, seconds)
+
+    def speed(self) -> float:
+        """What tells whether the machine is at full speed."""
+        return cached_rate()
 
     def blas(self) -> list[str]:
         """Which OpenBLAS NumPy runs on."""
@@ -246,7 +254,9 @@ class Result:
         return [median, f"{least} to {most}", f"{self.rate(name):.0f}"]
 
 
-def compare(case: Case, workers: dict[str, Worker], rounds: int, folder: str, bar: Any) -> Result:
+def compare(
+    case: Case, workers: dict[str, Worker], machine: FullSpeed, rounds: int, folder: str, bar: Any
+) -> Result:
     """Check one case on all sides, then time it, turn by turn."""
     result = Result(case)
     sides = [name for name in ("tinynet", *case.peers) if name in workers]
@@ -266,7 +276,8 @@ def compare(case: Case, workers: dict[str, Worker], rounds: int, folder: str, ba
     result.seconds = {name: [] for name in sides}
     for _ in range(rounds):
         for name in sides:
-            result.seconds[name].append(workers[name].ask("turn", seconds=TURN))
+            turn = machine.turn(lambda worker=workers[name]: worker.ask("turn", seconds=TURN))
+            result.seconds[name].append(turn)
             bar.update()
     return result
 
@@ -299,7 +310,7 @@ def measure(args: Any) -> tuple[list[Result], dict[str, Any]]:
     """Compare all cases; returns the figures, and the machine that they depend on."""
     cases = [c for c in CASES if c == PEAK or any(part in c.name for part in args.only or [""])]
     wanted = ["tinynet", *dict.fromkeys(peer for case in cases for peer in case.peers)]
-    others, results = Others(), []
+    others, machine, results = Others(), FullSpeed(args.patience), []
     with ExitStack() as stack:
         workers = {}
         for name in wanted:
@@ -310,13 +321,14 @@ def measure(args: Any) -> tuple[list[Result], dict[str, Any]]:
         about = report.machine(args.threads, workers["numpy"].ask("blas"))
         report.print_machine(about)
         folder = stack.enter_context(tempfile.TemporaryDirectory())
+        machine.speed = lambda: workers["numpy"].ask("speed")
         turns = args.rounds * sum(len({"tinynet", *c.peers} & {*workers}) for c in cases)
         bar = stack.enter_context(report.progress(turns))
         for case in cases:
             bar.set_description(case.name)
-            results.append(compare(case, workers, args.rounds, folder, bar))
+            results.append(compare(case, workers, machine, args.rounds, folder, bar))
         idle = {name: worker.idle_share for name, worker in workers.items()}
-    return results, about | report.quiet_notes(others, idle)
+    return results, about | report.quiet_notes(others, idle, machine)
 
 
 def print_results(results: list[Result], peak: float) -> None:
@@ -366,6 +378,7 @@ def main() -> int:
     parser = report.arguments(__doc__, rounds=7)
     parser.add_argument("--only", nargs="+", help="cases with one of these in their name")
     parser.add_argument("--picture", type=Path, help="draw GFLOP/s there")
+    report.add_patience(parser)
     parser.add_argument("--quick", action="store_true", help="one round")
     args = parser.parse_args()
     if args.worker:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from workers import Others, cores
+from workers import FullSpeed, Others, cores
 
 PACKAGES = (
     "numpy", "numba", "llvmlite", "torch", "jax", "jaxlib", "keras", "tensorflow", "tensorflow-cpu",
@@ -42,6 +42,14 @@ def arguments(description: str, rounds: int, threads: bool = True) -> argparse.A
         )
         parser.add_argument("--worker", help=argparse.SUPPRESS)
     return parser
+
+
+def add_patience(parser: argparse.ArgumentParser) -> None:
+    """The argument of `FullSpeed`."""
+    parser.add_argument(
+        "--patience", type=float, default=0.0, metavar="SECONDS",
+        help="for each turn: have it begin and end with the machine at full speed, or repeat it",
+    )  # fmt: skip
 
 
 def _count(text: str) -> int:
@@ -109,8 +117,10 @@ def print_machine(about: dict[str, Any]) -> None:
         print(f"NumPy runs on {library}")
 
 
-def quiet_notes(others: Others, idle: dict[str, float]) -> dict[str, Any]:
-    """Say so where the machine was not quiet: other programs, or workers out of their turn."""
+def quiet_notes(
+    others: Others, idle: dict[str, float], speed: FullSpeed | None = None
+) -> dict[str, Any]:
+    """Say so where the machine was not quiet: other programs, workers out of turn, its speed."""
     used = others.cores_used()
     if used is not None:
         print(f"\nOther programs used {max(used, 0):.2f} cores meanwhile", end="")
@@ -118,7 +128,11 @@ def quiet_notes(others: Others, idle: dict[str, float]) -> dict[str, Any]:
     for name, share in idle.items():
         if share > QUIET_OUT_OF_TURN:
             print(f"{name} used {share:.2f} cores while it was not its turn")
-    return {"cores_used_by_others": used, "cores_used_out_of_turn": idle}
+    notes = {"cores_used_by_others": used, "cores_used_out_of_turn": idle}
+    if speed is None or speed.notes is None:
+        return notes
+    print(speed.notes)
+    return notes | {"full_speed": speed.notes}
 
 
 # --- figures -------------------------------------------------------------------------------------

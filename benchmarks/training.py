@@ -49,7 +49,7 @@ import networks
 import numpy as np
 import report
 from report import Verdict
-from workers import FullSpeed, Others, Worker, matmul_rate, openblas, serve, timed
+from workers import FullSpeed, Others, Worker, cached_rate, matmul_rate, openblas, serve, timed
 
 IMAGES, INFERENCE_IMAGES, QUICK_IMAGES = 60_000, 10_000, 3_200
 
@@ -130,8 +130,8 @@ class Bench:
         return matmul_rate(kernels.matmul)
 
     def speed(self) -> float:
-        """What tells whether the machine is at full speed: a product that caches can hold."""
-        return matmul_rate(np.matmul, 512)
+        """What tells whether the machine is at full speed."""
+        return cached_rate()
 
     def blas(self) -> list[str]:
         """Which OpenBLAS NumPy runs on."""
@@ -324,10 +324,7 @@ def measure(args: Any) -> tuple[list[Result], dict[str, Any]]:
     idle: dict[str, float] = {}
     for result in results:
         idle |= {name: max(share, idle.get(name, 0)) for name, share in result.idle.items()}
-    about |= {"images": args.images} | report.quiet_notes(others, idle)
-    if machine.notes:
-        print(machine.notes)
-    return results, about | {"full_speed": machine.notes}
+    return results, about | {"images": args.images} | report.quiet_notes(others, idle, machine)
 
 
 def run(args: Any) -> int:
@@ -354,10 +351,7 @@ def main() -> int:
     parser.add_argument("--frameworks", nargs="+", choices=frameworks, default=frameworks)
     parser.add_argument("--images", type=int, default=IMAGES, help="limits are meant for 60,000")
     parser.add_argument("--picture", type=Path, help="draw seconds an epoch there")
-    parser.add_argument(
-        "--patience", type=float, default=0.0, metavar="SECONDS",
-        help="for each turn: have it begin and end with the machine at full speed, or repeat it",
-    )  # fmt: skip
+    report.add_patience(parser)
     parser.add_argument("--quick", action="store_true", help="one round, few images")
     args = parser.parse_args()
     if args.worker:

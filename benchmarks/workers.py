@@ -304,6 +304,13 @@ def matmul_rate(matmul: Callable[..., Any], size: int = 2048) -> float:
     return 2 * size**3 / typical_seconds(lambda: matmul(a, b, out=c), 0.1) / 1e9
 
 
+def cached_rate() -> float:
+    """GFLOP/s of a product of NumPy's that caches can hold, for `FullSpeed`."""
+    import numpy as np
+
+    return matmul_rate(np.matmul, 512)
+
+
 def openblas() -> list[str]:
     """The OpenBLAS under NumPy, and the CPU it takes this one for, if threadpoolctl can tell."""
     try:

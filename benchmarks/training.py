@@ -17,9 +17,10 @@ What is measured, on random images (the arithmetic does not depend on what they 
 
 How: each framework works in a process of its own with ``--threads`` threads. First all must agree:
 on predictions and evaluation with the same weights, and on the losses of unshuffled training steps
-from there. Then they take turns, round after round. Import, compilation (most of it happens while
-the results are checked) and the first round are not counted, and stand in a table of their own.
-What is not the framework's work, such as making tensors of the arrays, is done before.
+from there. Then they take turns, round after round, each repeating what it does for a second at
+least; what counts is the median of a turn. Import, compilation (most of it happens while the results
+are checked) and the first round are not counted, and stand in a table of their own. What is not the
+framework's work, such as making tensors of the arrays, is done before.
 
 Printed are median, fastest and slowest round, and tinynet's time divided by each peer's: round by
 round, then the median. At the end stand the limits: tinynet's time divided by that of the fastest
@@ -41,6 +42,7 @@ The exit status is 1 where a row is beyond its limit, and 0 where all are within
 import statistics
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -66,6 +68,8 @@ FIT_LIMITS = {
 }
 INFERENCE_LIMITS = {"mlp-128": 0.6, "cnn": 0.6}
 PEAK_SHARE = 0.5
+
+TURN = 1.0  # seconds
 
 Seconds = dict[str, list[float]]  # framework -> one entry for each round
 
@@ -109,17 +113,17 @@ class Bench:
         losses = [self.network.fit(*self.steps, shuffle=False) for _ in range(CHECKED_EPOCHS)]
         return {"before": [*map(float, logits.ravel()), *evaluation], "losses": losses}
 
-    def fit(self) -> float:
-        """Seconds of one epoch."""
-        return timed(lambda: self.network.fit(*self.train))[0]
+    def fit(self, least: float = 0.0) -> float:
+        """Seconds of one epoch: the median of as many as ``least`` seconds take, or of one."""
+        return _median_seconds(lambda: self.network.fit(*self.train), least)
 
-    def predict(self) -> float:
-        """Seconds of predict."""
-        return timed(lambda: self.network.predict(self.test[0]))[0]
+    def predict(self, least: float = 0.0) -> float:
+        """Seconds of predict, in the same way."""
+        return _median_seconds(lambda: self.network.predict(self.test[0]), least)
 
-    def evaluate(self) -> float:
-        """Seconds of evaluate."""
-        return timed(lambda: self.network.evaluate(*self.test))[0]
+    def evaluate(self, least: float = 0.0) -> float:
+        """Seconds of evaluate, in the same way."""
+        return _median_seconds(lambda: self.network.evaluate(*self.test), least)
 
     def peak(self) -> float:
         """GFLOP/s of large matrix products: tinynet's or NumPy's."""
@@ -136,6 +140,13 @@ class Bench:
     def blas(self) -> list[str]:
         """Which OpenBLAS NumPy runs on."""
         return openblas()
+
+
+def _median_seconds(call: Callable[[], Any], least: float) -> float:
+    times = [timed(call)[0]]
+    while sum(times) < least:
+        times.append(timed(call)[0])
+    return statistics.median(times)
 
 
 # --- the comparison ------------------------------------------------------------------------------
@@ -236,6 +247,7 @@ def compare(
     works = ["fit", "predict", "evaluate"] if batch_size == networks.INFERENCE_BATCH else ["fit"]
     result.seconds = {work: {name: [] for name in peers} for work in works}
     result.first = {work: {} for work in works}
+    least = 0.0 if args.quick else TURN
     for turn in range(args.rounds + 1):  # the first is the warm-up
         for name, worker in peers.items():
             bar.set_description(f"{model} {batch_size} round {turn} {name}")
@@ -243,7 +255,9 @@ def compare(
                 if turn == 0:
                     result.first[work][name] = worker.ask(work)
                 else:
-                    seconds = machine.turn(lambda worker=worker, work=work: worker.ask(work))
+                    seconds = machine.turn(
+                        lambda worker=worker, work=work: worker.ask(work, least=least)
+                    )
                     result.seconds[work][name].append(seconds)
             bar.update()
         if turn and networks.has_images(model):

@@ -18,7 +18,7 @@ What is measured, on random images (the arithmetic does not depend on what they 
 How: each framework works in a process of its own with ``--threads`` threads. First all must agree:
 on predictions and evaluation with the same weights, and on the losses of unshuffled training steps
 from there. Then they take turns, round after round, each repeating what it does for a second at
-least; what counts is the median of a turn. Import, compilation (most of it happens while the results
+least; what counts is the median of a turn. Import, compilation (most of it happens while results
 are checked) and the first round are not counted, and stand in a table of their own. What is not the
 framework's work, such as making tensors of the arrays, is done before.
 

@@ -17,10 +17,12 @@ What is measured, on random images (the arithmetic does not depend on what they 
 
 How: each framework works in a process of its own with ``--threads`` threads. First all must agree:
 on predictions and evaluation with the same weights, and on the losses of unshuffled training steps
-from there. Then they take turns, round after round, each repeating what it does for a second at
-least; what counts is the median of a turn. Import, compilation (most of it happens while results
-are checked) and the first round are not counted, and stand in a table of their own. What is not the
-framework's work, such as making tensors of the arrays, is done before.
+from there. Then they take turns, round after round. A turn is epochs for a second at least, of
+which the median counts, as one epoch follows another; and predict and evaluate once each, as they
+are used. (Repeated for a second, jax-scan's of mlp-128 take 17 milliseconds instead of 28.) Import,
+compilation (most of it happens while results are checked) and the first round are not counted, and
+stand in a table of their own. What is not the framework's work, such as making tensors of the
+arrays, is done before.
 
 Printed are median, fastest and slowest round, and tinynet's time divided by each peer's: round by
 round, then the median. At the end stand the limits: tinynet's time divided by that of the fastest
@@ -69,7 +71,7 @@ FIT_LIMITS = {
 INFERENCE_LIMITS = {"mlp-128": 0.6, "cnn": 0.6}
 PEAK_SHARE = 0.5
 
-TURN = 1.0  # seconds
+TURN = 1.0  # seconds, of epochs
 
 Seconds = dict[str, list[float]]  # framework -> one entry for each round
 
@@ -247,7 +249,7 @@ def compare(
     works = ["fit", "predict", "evaluate"] if batch_size == networks.INFERENCE_BATCH else ["fit"]
     result.seconds = {work: {name: [] for name in peers} for work in works}
     result.first = {work: {} for work in works}
-    least = 0.0 if args.quick else TURN
+    least = {"fit": 0.0 if args.quick else TURN}
     for turn in range(args.rounds + 1):  # the first is the warm-up
         for name, worker in peers.items():
             bar.set_description(f"{model} {batch_size} round {turn} {name}")
@@ -256,7 +258,7 @@ def compare(
                     result.first[work][name] = worker.ask(work)
                 else:
                     seconds = machine.turn(
-                        lambda worker=worker, work=work: worker.ask(work, least=least)
+                        lambda worker=worker, work=work: worker.ask(work, least=least.get(work, 0.0))
                     )
                     result.seconds[work][name].append(seconds)
             bar.update()

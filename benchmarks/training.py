@@ -249,7 +249,7 @@ def compare(
     works = ["fit", "predict", "evaluate"] if batch_size == networks.INFERENCE_BATCH else ["fit"]
     result.seconds = {work: {name: [] for name in peers} for work in works}
     result.first = {work: {} for work in works}
-    least = {"fit": 0.0 if args.quick else TURN}
+    least = dict.fromkeys(works, 0.0) | {"fit": 0.0 if args.quick else TURN}
     for turn in range(args.rounds + 1):  # the first is the warm-up
         for name, worker in peers.items():
             bar.set_description(f"{model} {batch_size} round {turn} {name}")
@@ -258,7 +258,7 @@ def compare(
                     result.first[work][name] = worker.ask(work)
                 else:
                     seconds = machine.turn(
-                        lambda worker=worker, work=work: worker.ask(work, least=least.get(work, 0.0))
+                        lambda worker=worker, work=work: worker.ask(work, least=least[work])
                     )
                     result.seconds[work][name].append(seconds)
             bar.update()

@@ -44,7 +44,6 @@ The exit status is 1 where a row is beyond its limit, and 0 where all are within
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -117,15 +116,18 @@ class Bench:
 
     def fit(self, least: float = 0.0) -> float:
         """Seconds of one epoch: the median of as many as ``least`` seconds take, or of one."""
-        return _median_seconds(lambda: self.network.fit(*self.train), least)
+        times: list[float] = []
+        while not times or sum(times) < least:
+            times.append(timed(lambda: self.network.fit(*self.train))[0])
+        return statistics.median(times)
 
-    def predict(self, least: float = 0.0) -> float:
-        """Seconds of predict, in the same way."""
-        return _median_seconds(lambda: self.network.predict(self.test[0]), least)
+    def predict(self) -> float:
+        """Seconds of predict."""
+        return timed(lambda: self.network.predict(self.test[0]))[0]
 
-    def evaluate(self, least: float = 0.0) -> float:
-        """Seconds of evaluate, in the same way."""
-        return _median_seconds(lambda: self.network.evaluate(*self.test), least)
+    def evaluate(self) -> float:
+        """Seconds of evaluate."""
+        return timed(lambda: self.network.evaluate(*self.test))[0]
 
     def peak(self) -> float:
         """GFLOP/s of large matrix products: tinynet's or NumPy's."""
@@ -142,13 +144,6 @@ class Bench:
     def blas(self) -> list[str]:
         """Which OpenBLAS NumPy runs on."""
         return openblas()
-
-
-def _median_seconds(call: Callable[[], Any], least: float) -> float:
-    times = [timed(call)[0]]
-    while sum(times) < least:
-        times.append(timed(call)[0])
-    return statistics.median(times)
 
 
 # --- the comparison ------------------------------------------------------------------------------
@@ -249,7 +244,7 @@ def compare(
     works = ["fit", "predict", "evaluate"] if batch_size == networks.INFERENCE_BATCH else ["fit"]
     result.seconds = {work: {name: [] for name in peers} for work in works}
     result.first = {work: {} for work in works}
-    least = dict.fromkeys(works, 0.0) | {"fit": 0.0 if args.quick else TURN}
+    settings = {"fit": {"least": 0.0 if args.quick else TURN}, "predict": {}, "evaluate": {}}
     for turn in range(args.rounds + 1):  # the first is the warm-up
         for name, worker in peers.items():
             bar.set_description(f"{model} {batch_size} round {turn} {name}")
@@ -258,7 +253,7 @@ def compare(
                     result.first[work][name] = worker.ask(work)
                 else:
                     seconds = machine.turn(
-                        lambda worker=worker, work=work: worker.ask(work, least=least[work])
+                        lambda worker=worker, work=work: worker.ask(work, **settings[work])
                     )
                     result.seconds[work][name].append(seconds)
             bar.update()

@@ -132,12 +132,12 @@ class FullSpeed:
             self._lost += self._watch(self._patience)
         lost = 0.0  # with waiting, and with turns that do not count
         while True:
-            while not self._is_full() and lost < self._patience:
+            while not self._is_full(self._now) and lost < self._patience:
                 lost += self._watch(0)
             before = self._now
             seconds, result = timed(call)
             self._watch(0)
-            if self._is_full() or lost + seconds > self._patience:
+            if self._is_full(self._now) or lost + seconds > self._patience:
                 self._counted.append(min(before, self._now))
                 self._lost += lost
                 return result
@@ -153,8 +153,8 @@ class FullSpeed:
             if (taken := time.perf_counter() - start) >= seconds:
                 return taken
 
-    def _is_full(self, speed: float | None = None) -> bool:
-        return (self._now if speed is None else speed) >= self._FULL * self._best
+    def _is_full(self, speed: float) -> bool:
+        return speed >= self._FULL * self._best
 
     @property
     def notes(self) -> str | None:

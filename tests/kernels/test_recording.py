@@ -91,6 +91,15 @@ def test_one_step_at_a_time_where_something_is_to_be_filled_in_between() -> None
     assert program_of(recording).most_steps == 1
 
 
+@pytest.mark.parametrize("size", [0, 1, 3, 7, 8, 12, 16, 24])
+@pytest.mark.parametrize("offset", [0, 1, 4, 8])
+def test_samples_of_any_length_anywhere_in_memory(size: int, offset: int) -> None:
+    memory = np.arange(offset + 50 * size).astype(np.uint8)
+    x = memory[offset:].reshape(50, size)
+    indices = RNG.integers(0, 50, 9)
+    np.testing.assert_array_equal(kernels.take(x, indices), x[indices])
+
+
 def test_places_of_arrays() -> None:
     data = normal(5, 4, 3)
     with record() as recording:

@@ -43,6 +43,27 @@ def played(monkeypatch: pytest.MonkeyPatch) -> list[type]:
     return classes
 
 
+def test_as_many_steps_at_once_as_the_last_ones_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Program:
+        most_steps = 100
+        seconds_a_step = 0.0
+
+        def play(self, number: int, inputs: Any) -> None:
+            nonlocal now
+            now += number * self.seconds_a_step
+
+    now = 0.0
+    monkeypatch.setattr(steps.time, "perf_counter", lambda: now)
+    some = _Steps(None, 32)
+    some._program = program = Program()
+    at_once = []
+    # The first step loads code; later, the machine is slower for a while.
+    for program.seconds_a_step in (1.0, 0.00099, 0.00049, 0.0099, 0.00001):
+        some._play(some._at_once, [])
+        at_once.append(some._at_once)
+    assert at_once == [1, 20, 40, 2, 100]
+
+
 def network(*inner: layers.Layer, dtype: str = "float32") -> Sequential:
     return Sequential([layers.Input((6, 5)), layers.Flatten(), *inner], dtype=dtype)
 

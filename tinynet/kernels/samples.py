@@ -44,9 +44,9 @@ def _copy_block(block: int, x: NDArray[np.uint8], y: NDArray[np.uint8]) -> None:
 
 
 def take(x: NDArray[Any], indices: NDArray[np.intp]) -> NDArray[Any]:
-    """``y = x[indices]``: the samples of a batch, x of any dtype; indices from 0 to len(x) - 1."""
+    """``y = x[indices]``: the samples of a batch, x of any dtype but object; indices from 0 on."""
     y = empty((len(indices), *x.shape[1:]), x.dtype)
-    if not (x.flags.carray and len(indices)) or x.dtype.hasobject:
+    if not (x.flags.carray and len(indices)):
         # With an out, np.take is quick only where it need not check the indices.
         not_recorded()
         return np.take(x, indices, axis=0, out=y, mode="clip")

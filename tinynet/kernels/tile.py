@@ -100,7 +100,7 @@ class _Operands(NamedTuple):
     outer: ir.Value
     inner: ir.Value
     accumulate: ir.Value
-    mask: ir.Value | None  # which lanes of the last vector of a row of C exist; None: all
+    mask: ir.Value | None  # which lanes of the last vector of a row of B and C exist; None: all
 
 
 @intrinsic
@@ -194,14 +194,15 @@ def _emit_tile(
 
         acc = C if accumulate else 0
         for each of outer:                  A moves by a_outer, B by b_outer
-            for each of inner:              A moves by a_inner, B by b_inner (pointers do)
+            for each of inner:              A moves by a_inner, B by b_inner
                 B_v   = load vector v of B's row            (vectors loads)
                 a     = load A's row r, in all lanes        (rows loads)
                 acc_rv = a * B_v + acc_rv                   (rows * vectors multiply-adds)
         C = acc
 
     In LLVM's form a variable that a loop changes is a "phi": a value for each block that can
-    jump to the loop's head. The accumulators are phis of both loops and so stay registers.
+    jump to the loop's head. The accumulators are phis of both loops and so stay registers. So are
+    the pointers, one to a row of B, and one to each `_POINTER_ROWS` rows of A.
     """
     index = at.outer.type
     lanes = vector.count

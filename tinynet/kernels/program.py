@@ -136,6 +136,8 @@ class _Unpacker(NamedTuple):
     library: Any  # which has the code
 
 
+_OWNDATA = 4  # of the flags of an array, as NumPy numbers them
+
 _unpackers: dict[tuple[Any, tuple[Any, ...]], _Unpacker] = {}
 
 
@@ -144,12 +146,24 @@ def _unpacker(call: Call) -> _Unpacker:
 
     It returns 0, or 1 where the function raised something.
     """
-    key = call.function, tuple(map(numba.typeof, call.arguments))
+    key = call.function, tuple(map(_kind, call.arguments))
     if key not in _unpackers:
         with compiler_lock:
             if key not in _unpackers:
-                _unpackers[key] = _compile_unpacker(call.function.overloads[key[1]])
+                signature = tuple(map(numba.typeof, call.arguments))
+                _unpackers[key] = _compile_unpacker(call.function.overloads[signature])
     return _unpackers[key]
+
+
+def _kind(argument: Any) -> Any:
+    """All that the argument's type in numba follows from, which takes longer to make."""
+    match argument:
+        case np.ndarray():
+            return argument.dtype, argument.ndim, argument.flags.num & ~_OWNDATA
+        case tuple():
+            return tuple(map(_kind, argument))
+        case _:
+            return type(argument)
 
 
 def _compile_unpacker(compiled: Any) -> _Unpacker:

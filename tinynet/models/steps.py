@@ -12,7 +12,7 @@ import itertools
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -164,7 +164,7 @@ class TrainingSteps(_Steps):
             not watched
             and _can_be_recorded(model, self._data, self._steps)
             and _can_be_scored(model, self._running)
-            and _is_ours(model.optimizer, _OPTIMIZERS)
+            and _are_ours([model.optimizer], _OPTIMIZERS)
             and not getattr(model.optimizer, "momentum", 0)  # its rate goes to kernels as a number
         )
         if self._program is not None and not (self._may_record and self._is_as_recorded()):
@@ -306,8 +306,8 @@ def _can_be_recorded(model: Any, data: Any, steps: int) -> bool:
         and weights is None
         and x.flags.carray
         and (y is None or y.flags.carray)
-        and _is_ours(model, tuple(_MODELS))
-        and all(_is_ours(layer, _LAYERS) for layer in model.layers)
+        and _are_ours([model], _MODELS)
+        and _are_ours(model.layers, _LAYERS)
     )
 
 
@@ -315,10 +315,10 @@ def _can_be_scored(model: Any, running: Running) -> bool:
     """The same for the loss and the metrics."""
     loss = model.loss
     return (
-        _is_ours(loss, _LOSSES)
+        _are_ours([loss], _LOSSES)
         and (loss.from_logits or model.scores_logits)
         and not getattr(loss, "label_smoothing", 0)
-        and all(_is_ours(score, _METRICS) for score in running.scores)
+        and _are_ours(running.scores, _METRICS)
     )
 
 
@@ -334,12 +334,14 @@ def _debugging() -> bool:
     return sys.gettrace() is not None or tool is not None
 
 
-def _is_ours(part: Any, classes: tuple[type, ...]) -> bool:
-    """Whether it is of one of these classes, and all methods are still this library's."""
+def _are_ours(parts: Collection[Any], classes: Iterable[type]) -> bool:
+    """Whether they are all of these classes, and all methods are still this library's."""
+    kinds = {type(part) for part in parts}
+    bases = {base for kind in kinds for base in kind.__mro__}
     return (
-        type(part) in classes
-        and not _has_own_methods(part)
-        and all(_methods(cls) == _OURS[cls] for cls in type(part).__mro__)
+        kinds.issubset(classes)
+        and not any(map(_has_own_methods, parts))
+        and all(_methods(cls) == _OURS[cls] for cls in bases)
     )
 
 

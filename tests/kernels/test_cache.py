@@ -83,7 +83,7 @@ def test_a_changed_module_that_a_kernel_imports_is_noticed(package: Path) -> Non
     kernel.write_text(
         "from tinynet.kernels.amount import amount\n"
         "from tinynet.kernels.jit import jit\n"
-        "@jit()\n"
+        "@jit(from_python=True)\n"
         "def kernel(x):\n"
         "    return x + amount()\n"
     )

@@ -203,12 +203,12 @@ _map = both_sides(MATRIX)
 _add_map = both_sides(MATRIX, add=True)
 
 
-@jit()
+@jit(from_python=True)
 def apply_map(x: Array, x_place: Place, y: Array, y_place: Place, channels: int) -> None:
     _map(x, x_place, y, y_place, channels)
 
 
-@jit()
+@jit(from_python=True)
 def apply_add_map(x: Array, x_place: Place, y: Array, y_place: Place, channels: int) -> None:
     _add_map(x, x_place, y, y_place, channels)
 

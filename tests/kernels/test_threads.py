@@ -44,7 +44,7 @@ def _count(number: int, done: Array) -> None:
     done[number] += 1
 
 
-@jit()
+@jit(from_python=True)
 def launch(pool: int, done: Array, times: int) -> None:
     for _ in range(times):
         share(pool, len(done), _count, (done,))
@@ -93,7 +93,7 @@ def _meet(number: int, here: Array, met: Array) -> None:
         atomics.pause()
 
 
-@jit()
+@jit(from_python=True)
 def meet(pool: int, here: Array, met: Array) -> None:
     share(pool, len(met), _meet, (here, met))
 
@@ -119,7 +119,7 @@ def _fail(number: int, wrong: int, done: Array) -> None:
         raise RuntimeError("a task that fails")
 
 
-@jit()
+@jit(from_python=True)
 def fail(pool: int, wrong: int, done: Array) -> None:
     share(pool, len(done), _fail, (wrong, done))
 
@@ -164,7 +164,7 @@ def test_a_wrong_number_changes_nothing(count: object, error: type, words: str) 
     assert kernels.get_num_threads() == 3
 
 
-@jit()
+@jit(from_python=True)
 def sleepers_after(pool: int, done: Array, launches: int, first: int, last: int) -> int:
     """How many of these threads sleep while the others have one launch after another."""
     launch(pool, done, launches)
@@ -285,6 +285,11 @@ def test_the_number_may_change_while_kernels_run(monkeypatch: pytest.MonkeyPatch
 # --- what a processor that comes late, or millions of launches, would meet -----------------------
 
 
+@jit(from_python=True)
+def take_tasks(pool: int, generation: int, thread: int) -> None:
+    threads._take_tasks(pool, generation, thread)
+
+
 @compiled_only
 @pytest.mark.parametrize("tasks", [2, 4, 50])
 def test_a_thread_that_is_late_takes_nothing_of_the_next_generation(tasks: int) -> None:
@@ -302,7 +307,7 @@ def test_a_thread_that_is_late_takes_nothing_of_the_next_generation(tasks: int) 
     mine._words[threads._ENTRY // 8] = ctypes.cast(take, ctypes.c_void_p).value
     mine._words[threads._COUNT // 8] = tasks
     for thread in (0, 1):
-        threads._take_tasks(mine.address, late, thread)
+        take_tasks(mine.address, late, thread)
     assert taken == []
 
 

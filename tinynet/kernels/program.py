@@ -98,7 +98,7 @@ def _filled(fill: Fill, array: Words, steps: int) -> Words:
     return values
 
 
-@jit()
+@jit(from_python=True)
 def _play(table: NDArray[np.int64], feeds: NDArray[np.int64], steps: int) -> int:
     """All calls, for each step; whether one of them failed. Feeds are (to, from, how many)."""
     failed = 0

@@ -121,7 +121,7 @@ def _take_tasks(pool: int, generation: int, thread: int) -> None:
         _wake(pool, _member(pool, ZERO))
 
 
-@jit()
+@jit(from_python=True)
 def _work(pool: int, thread: int) -> None:
     """What a worker does, all its life."""
     done = looks = 0
@@ -189,7 +189,7 @@ def _run(pool: int, entry: int, arguments: int, count: int) -> int:
     return failed
 
 
-@jit()
+@jit(from_python=True)
 def _end(pool: int, workers: int) -> None:
     """End the workers, when no other Python thread is in a kernel; from now on nobody has them."""
     while not atomics.replace(pool + _BUSY, 0, 1):
@@ -210,9 +210,10 @@ def _compiled_share(typingctx: Any, pool: Any, count: Any, task: Any, arguments:
     signature = typingctx.resolve_function_type(task, (types.int64, *arguments.types), {})
     compiled = task.dispatcher.get_compile_result(signature)
     run_signature = types.int64(*[types.int64] * 4)
-    dispatcher: Any = _run
-    run = typingctx.resolve_function_type(types.Dispatcher(dispatcher), run_signature.args, {})
-    run_compiled = dispatcher.get_compile_result(run)
+    run: Any = _run
+    kind = run._numba_type_
+    resolved = typingctx.resolve_function_type(kind, run_signature.args, {})
+    run_compiled = kind.dispatcher.get_compile_result(resolved)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
         pool, count, _, packed = values

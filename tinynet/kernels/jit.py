@@ -63,12 +63,12 @@ class _Inner:
     """A compiled function for other compiled functions: numba finds it, Python cannot call it."""
 
     def __init__(self, dispatcher: Any) -> None:
+        self._dispatcher = dispatcher  # numba's type of it does not keep it
         self._numba_type_ = dispatcher._numba_type_
-        self._name = dispatcher.__qualname__
         update_wrapper(self, dispatcher.py_func)
 
     def __call__(self, *_: Any) -> None:
-        raise TypeError(f"{self._name} can be called by compiled code only")
+        raise TypeError(f"{self._dispatcher.__name__} can be called by compiled code only")
 
 
 def entry(

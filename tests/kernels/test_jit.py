@@ -25,4 +25,6 @@ def test_python_cannot_call_what_is_for_compiled_code() -> None:
     four_times(3)  # which has compiled the other one: there is no code for a call from Python
     with pytest.raises(TypeError, match=r"^twice can be called by compiled code only$"):
         twice(3)
+    with pytest.raises(TypeError, match=r"^twice can be called by compiled code only$"):
+        twice(x=3)
     assert twice.__doc__ == "Two times x."

@@ -37,7 +37,7 @@ REORDER = frozenset({"contract", "reassoc", "nsz"})
 def jit(
     fastmath: frozenset[str] = frozenset(), from_python: bool = False
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Compile the decorated function when compiled code first calls it, and keep it on disk.
+    """Compile the decorated function at its first call, and keep the result on disk.
 
     ``error_model="numpy"`` makes 1 / 0 infinite instead of an error, without which no loop with a
     division is vectorized; ``nogil`` lets other Python threads run meanwhile.
@@ -67,7 +67,7 @@ class _Inner:
         self._numba_type_ = dispatcher._numba_type_
         update_wrapper(self, dispatcher.py_func)
 
-    def __call__(self, *_: Any) -> None:
+    def __call__(self, *_: Any, **__: Any) -> None:
         raise TypeError(f"{self._dispatcher.__name__} can be called by compiled code only")
 
 

@@ -287,7 +287,7 @@ def test_the_number_may_change_while_kernels_run(monkeypatch: pytest.MonkeyPatch
 
 @jit(from_python=True)
 def take_tasks(pool: int, generation: int, thread: int) -> None:
-    threads._take_tasks(pool, generation, thread)
+    threads._take_tasks(pool, generation, thread, 0)
 
 
 @compiled_only
@@ -296,19 +296,25 @@ def test_a_thread_that_is_late_takes_nothing_of_the_next_generation(tasks: int) 
     mine, taken = threads._Pool(), []
     mine._words[threads._THREADS // 8] = 2  # two shares, but this thread plays all parts
     launch(mine.address, np.zeros(4, np.int64), 1)
-    late = int(mine._words[0])
+    late = int(mine._words[threads._GENERATION // 8])
 
     @ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
     def take(arguments: int, number: int) -> int:
         taken.append(number)
         return 0
 
-    # The caller has begun to write down the next generation, but no ticket yet.
-    mine._words[threads._ENTRY // 8] = ctypes.cast(take, ctypes.c_void_p).value
-    mine._words[threads._COUNT // 8] = tasks
+    # The caller has begun to write down the next generation, but not its number yet.
     for thread in (0, 1):
-        take_tasks(mine.address, late, thread)
-    assert taken == []
+        member = (threads._MEMBERS + thread * threads._MEMBER_BYTES) // 8
+        mine._words[member + threads._ENTRY // 8] = ctypes.cast(take, ctypes.c_void_p).value
+        mine._words[member + threads._COUNT // 8] = tasks
+    for begun in (False, True):
+        if begun:  # and its own share is ready
+            left = late + 1 << threads._LEFT_BITS | tasks // 2
+            mine._words[(threads._MEMBERS + threads._LEFT) // 8] = left
+        for thread in (0, 1):
+            take_tasks(mine.address, late, thread)
+        assert taken == []
 
 
 # Python, in a process of its own, which may crash, or hang for all that this one minds. -----------
@@ -408,15 +414,16 @@ def test_environment_variable_with_a_wrong_number(given: str, words: str) -> Non
 
 
 @compiled_only
-def test_the_count_of_launches_may_overflow() -> None:
+def test_there_may_be_very_many_launches() -> None:
     code = """
-product()
-first = int(threads._pool._words[0])
-threads._pool._words[0] = 2**31 - 20
 expected = product()
-print(all(np.array_equal(product(), expected) for _ in range(40)), threads._pool._words[0] < 100)
+at = threads._GENERATION // 8
+for launches in 2**32 - 20, 2**43 - 100:
+    threads._pool._words[at] = launches
+    print(all(np.array_equal(product(), expected) for _ in range(40)), end=" ")
+    print(threads._pool._words[at] >= launches + 40)
 """
-    check(code, "True True", TINYNET_NUM_THREADS="3")
+    check(code, "True True\nTrue True", TINYNET_NUM_THREADS="3")
 
 
 ENDS = {

@@ -1,7 +1,7 @@
 """The few CPU instructions by which threads agree, as functions that numba can compile.
 
-Each works on a 64-bit integer at an address. All are "sequentially consistent": every thread sees
-all of them happen in one and the same order.
+Each works on a 64-bit integer at an address. All but `publish` are "sequentially consistent": every
+thread sees all of them happen in one and the same order.
 """
 
 import platform
@@ -36,6 +36,21 @@ def store(typingctx: Any, address: Any, value: Any) -> Any:
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
         builder.store_atomic(values[1], _pointer(builder, values[0]), _ORDER, _BYTES)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
+@intrinsic
+def publish(typingctx: Any, address: Any, value: Any) -> Any:
+    """Make the integer ``value``, for other threads to see soon; this one does not wait for it.
+
+    Who loads the value sees all that this thread has written before ("release"). On x86 this is an
+    ordinary store; `store` stops until all cores have let go of what was written so far.
+    """
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        builder.store_atomic(values[1], _pointer(builder, values[0]), "release", _BYTES)
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64), generate

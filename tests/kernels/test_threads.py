@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -282,12 +283,31 @@ def test_the_number_may_change_while_kernels_run(monkeypatch: pytest.MonkeyPatch
     assert in_threads(3, work) == []
 
 
+@compiled_only
+def test_tasks_are_done_once_while_the_number_changes() -> None:
+    threads.set_num_threads(2)
+    end = time.monotonic() + 2
+
+    def work(number: int) -> list[str]:
+        done, expected = np.zeros(5 + number, np.int64), 0
+        while time.monotonic() < end:
+            if number:
+                launch(threads.pool_for(1 << 40), done, 200)
+                expected += 200
+            else:
+                kernels.set_num_threads(random.randint(1, 5))
+                time.sleep(0.002)
+        return [] if (done == expected).all() else [f"{done}, not {expected}"]
+
+    assert in_threads(3, work) == []
+
+
 # --- what a processor that comes late, or millions of launches, would meet -----------------------
 
 
 @jit(from_python=True)
-def take_tasks(pool: int, generation: int, thread: int) -> None:
-    threads._take_tasks(pool, generation, thread, 0)
+def take_tasks(pool: int, call: int, thread: int) -> None:
+    threads._take_tasks(pool, call, thread, 0)
 
 
 @compiled_only
@@ -296,7 +316,7 @@ def test_a_thread_that_is_late_takes_nothing_of_the_next_generation(tasks: int) 
     mine, taken = threads._Pool(), []
     mine._words[threads._THREADS // 8] = 2  # two shares, but this thread plays all parts
     launch(mine.address, np.zeros(4, np.int64), 1)
-    late = int(mine._words[threads._GENERATION // 8])
+    late = int(mine._words[(threads._MEMBERS + threads._CALL) // 8])
 
     @ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
     def take(arguments: int, number: int) -> int:
@@ -310,11 +330,36 @@ def test_a_thread_that_is_late_takes_nothing_of_the_next_generation(tasks: int) 
         mine._words[member + threads._COUNT // 8] = tasks
     for begun in (False, True):
         if begun:  # and its own share is ready
-            left = late + 1 << threads._LEFT_BITS | tasks // 2
+            generation = (late >> threads._SHARES_BITS) + 1
+            left = generation << threads._LEFT_BITS | tasks // 2
             mine._words[(threads._MEMBERS + threads._LEFT) // 8] = left
         for thread in (0, 1):
             take_tasks(mine.address, late, thread)
         assert taken == []
+
+
+@jit(from_python=True)
+def run_tasks(pool: int, entry: int, count: int) -> int:
+    return threads._run(pool, entry, 0, count)
+
+
+@compiled_only
+def test_a_thread_that_is_late_leaves_shares_alone_that_its_generation_did_not_have() -> None:
+    mine, taken = threads._Pool(), []
+    mine._words[threads._THREADS // 8] = 2
+    launch(mine.address, np.zeros(4, np.int64), 1)
+    late = int(mine._words[(threads._MEMBERS + threads._CALL) // 8])
+    mine._words[threads._THREADS // 8] = 3
+
+    @ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
+    def take(arguments: int, number: int) -> int:
+        taken.append(number)
+        if number == 0:  # the next generation has begun, and nobody has looked at the third share
+            take_tasks(mine.address, late, 1)
+        return 0
+
+    assert run_tasks(mine.address, ctypes.cast(take, ctypes.c_void_p).value, 6) == 0
+    assert sorted(taken) == [0, 1, 2, 3, 4, 5]
 
 
 # Python, in a process of its own, which may crash, or hang for all that this one minds. -----------

@@ -60,14 +60,14 @@ _ACQUIRE, _RELEASE = 128, 136  # where in the process the two functions for lock
 _DONE, _FAILED = 256, 264  # tasks that are finished, of all generations; that ended in an error
 _MEMBERS = 384  # the caller's integers, and each worker's:
 _ASLEEP, _LOCK = 0, 8  # whether it sleeps, and on which lock
-_CALL = 128  # the generation it is called for, and then what that is about:
-_ENTRY, _ARGUMENTS, _COUNT, _SHARES, _ALL_DONE = 136, 144, 152, 160, 168
-_LEFT = 256  # how many of its share are left, and above that, from bit 20, of which generation
+_CALL = 128  # the generation, and in the last 9 bits the number of shares; what it is about:
+_ENTRY, _ARGUMENTS, _COUNT, _ALL_DONE = 136, 144, 152, 160
+_LEFT = 256  # the generation, and in the last 20 bits how many of the share are left
 _MEMBER_BYTES = 384
 _LINE_BYTES = 128  # twice what a line has: neighbours are often fetched in pairs
 
-# A generation has 43 bits: if launches took a microsecond each, they would do for a hundred days.
-_LEFT_BITS = 20
+# Above 20 bits a generation has 43: launches of a microsecond each would do for a hundred days.
+_SHARES_BITS, _LEFT_BITS = 9, 20
 _MOST_TASKS = (1 << _LEFT_BITS) - 1
 _STOP = -1  # a count of tasks that ends the workers
 
@@ -116,15 +116,15 @@ def _left_of(seen: int, generation: int, size: int) -> int:
 
 
 @jit()
-def _take_tasks(pool: int, generation: int, thread: int, finished: int) -> None:
+def _take_tasks(pool: int, call: int, thread: int, finished: int) -> None:
     """Do tasks of this generation as long as there are any, those of the own share first.
 
-    finished: how many this thread has done already.
+    call: as at `_CALL`.   finished: how many this thread has done already.
     """
+    generation, shares = call >> _SHARES_BITS, call & ((1 << _SHARES_BITS) - 1)
     own = _member(pool, thread)
     entry, arguments = atomics.load(own + _ENTRY), atomics.load(own + _ARGUMENTS)
-    count, shares = atomics.load(own + _COUNT), atomics.load(own + _SHARES)
-    all_done = atomics.load(own + _ALL_DONE)
+    count, all_done = atomics.load(own + _COUNT), atomics.load(own + _ALL_DONE)
     for i in range(shares):
         share = (thread + i) % shares
         left_at = _member(pool, share) + _LEFT
@@ -137,7 +137,7 @@ def _take_tasks(pool: int, generation: int, thread: int, finished: int) -> None:
                 break
             # If this succeeds, a number was left. So the generation is not over, and what was read
             # above belongs to it. (A worker that comes late may have read half of what the next
-            # generation is about; nothing is left for it.)
+            # generation is about. But it knows which shares its own has: nothing is left of them.)
             if atomics.replace(left_at, seen, generation << _LEFT_BITS | left - 1):
                 if atomics.call(entry, arguments, end - left):
                     atomics.add(pool + _FAILED, 1)
@@ -155,27 +155,28 @@ def _work(pool: int, thread: int) -> None:
     done = looks = 0
     denormals.flush_denormals()
     while True:
-        generation = atomics.load(member + _CALL)
-        if generation == done:
+        call = atomics.load(member + _CALL)
+        if call == done:
             looks += 1
             if looks > _LOOKS:
-                _sleep(pool, member, member + _CALL, generation)
+                _sleep(pool, member, member + _CALL, call)
                 looks = 0
             atomics.pause()
             continue
-        done, looks = generation, 0
+        done, looks = call, 0
         if atomics.load(member + _COUNT) == _STOP:
             return
-        _take_tasks(pool, generation, thread, 0)
+        _take_tasks(pool, call, thread, 0)
 
 
 @jit()
 def _start(pool: int, entry: int, arguments: int, count: int, shares: int) -> int:
-    """Begin a new generation and wake the workers that it needs; returns the generation.
+    """Begin a new generation and wake the workers that it needs; returns what is at `_CALL` then.
 
     The caller has the first task of its share already.
     """
     generation = atomics.load(pool + _GENERATION) + 1
+    call = generation << _SHARES_BITS | shares
     atomics.publish(pool + _GENERATION, generation)
     all_done = atomics.load(pool + _DONE) + count
     own = _share_start(count, shares, 1) - 1
@@ -185,14 +186,13 @@ def _start(pool: int, entry: int, arguments: int, count: int, shares: int) -> in
         atomics.publish(member + _ENTRY, entry)
         atomics.publish(member + _ARGUMENTS, arguments)
         atomics.publish(member + _COUNT, count)
-        atomics.publish(member + _SHARES, shares)
         atomics.publish(member + _ALL_DONE, all_done)
-        atomics.publish(member + _CALL, generation)
+        atomics.publish(member + _CALL, call)
     # One that is about to sleep may neither see the new generation nor be seen to sleep. It comes
     # to the next launch then: waiting here until all have seen what was written costs every launch.
     for thread in range(1, shares):
         _wake(pool, _member(pool, thread))
-    return generation
+    return call
 
 
 @jit()
@@ -206,10 +206,10 @@ def _run(pool: int, entry: int, arguments: int, count: int) -> int:
         denormals.restore(before)
         return failed
     shares = min(count, atomics.load(pool + _THREADS))
-    generation = _start(pool, entry, arguments, count, shares)
+    call = _start(pool, entry, arguments, count, shares)
     if atomics.call(entry, arguments, 0):
         atomics.add(pool + _FAILED, 1)
-    _take_tasks(pool, generation, ZERO, 1)
+    _take_tasks(pool, call, ZERO, 1)
     all_done = atomics.load(_member(pool, ZERO) + _ALL_DONE)
     looks = 0
     done = atomics.load(pool + _DONE)
@@ -232,11 +232,11 @@ def _end(pool: int, workers: int) -> None:
     """End the workers, when no other Python thread is in a kernel; from now on nobody has them."""
     while not atomics.replace(pool + _BUSY, 0, 1):
         atomics.pause()
-    generation = atomics.load(pool + _GENERATION) + 1
+    call = atomics.load(pool + _GENERATION) + 1 << _SHARES_BITS
     for thread in range(1, workers + 1):
         member = _member(pool, thread)
         atomics.publish(member + _COUNT, _STOP)
-        atomics.store(member + _CALL, generation)
+        atomics.store(member + _CALL, call)
         _wake(pool, member)
 
 

@@ -21,7 +21,8 @@ from tinynet.kernels.jit import entry, jit, plain
 from tinynet.kernels.memory import empty, give
 from tinynet.kernels.products import Plan, Strip, multiply, plan, share_strips, strip
 from tinynet.kernels.reference import Array
-from tinynet.kernels.threads import get_num_threads, pool_for, share
+from tinynet.kernels.thread_count import get_num_threads, on_change
+from tinynet.kernels.threads import pool_for, share
 from tinynet.kernels.tile import MAX_ROWS, call_strip, panel_width, strip_address, tile_rows
 from tinynet.kernels.transpose import (
     block_lanes,
@@ -35,7 +36,8 @@ from tinynet.kernels.transpose import (
 _STRIP_TILES = 8
 _STRIP_ROWS = _STRIP_TILES * MAX_ROWS
 
-# Strips become lower than that until there are so many, for threads to share them out evenly.
+# Strips become lower than that until there are so many, for threads to share them out evenly. Two
+# for each thread do where all take the same time. The fewer, the less often B is read.
 _LEAST_STRIPS = 8
 
 # A matrix B of this size stays in a first-level cache, so that all of its columns can be used for
@@ -157,13 +159,21 @@ def _share_strips(
 
 @lru_cache(maxsize=256)
 def product_plan(m: int, k: int, n: int, transpose_a: bool, itemsize: int) -> Plan:
-    """For a in C order, or its transpose, and b (k, n)."""
+    """For a in C order, or its transpose, and b (k, n).
+
+    It depends on the number of threads, but the bits of the product do not: in any strip, every
+    number of C is one chain of multiply-adds.
+    """
     a_row, a_inner = (1, m) if transpose_a else (k, 1)
-    width = panel_width(itemsize)
-    height = _STRIP_ROWS
+    width, threads = panel_width(itemsize), get_num_threads()
+    height = max(1, min(m, _STRIP_ROWS))
     panels = max(1, n // width)  # what is left beside them is soon done
-    while min(m, height) > MAX_ROWS and panels * -(-m // height) < _LEAST_STRIPS:
-        height = -(-min(height, m) // 2)
+    while height > MAX_ROWS:
+        strips = panels * -(-m // height)
+        even = n % width == 0 and m % height == 0 and strips % threads == 0
+        if strips >= _LEAST_STRIPS or (even and strips >= 2 * threads):
+            break
+        height = -(-height // 2)
     places = [(row, column) for column in range(0, n, width) for row in range(0, m, height)]
     if k * n * itemsize <= _SMALL_BYTES:
         places.sort()
@@ -175,6 +185,9 @@ def product_plan(m: int, k: int, n: int, transpose_a: bool, itemsize: int) -> Pl
         )
         for row, column in places
     ])  # fmt: skip
+
+
+on_change.append(lambda threads: product_plan.cache_clear())
 
 
 def _transposed(x: Array) -> Array:

@@ -111,6 +111,15 @@ def opaque(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     return builder.asm(kind, "", "=r,0", [value], False)
 
 
+def prefetch(builder: ir.IRBuilder, address: ir.Value) -> None:
+    """Begin to fetch what is there into the cache, to be read soon; no memory is too far to ask."""
+    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    fetch = declare(builder.module, kind, "llvm.prefetch.p0")
+    to_read, into_all_caches, data = number(0), number(3), number(1)
+    builder.call(fetch, [builder.bitcast(address, byte), to_read, into_all_caches, data])
+
+
 def first_lanes(builder: ir.IRBuilder, vector: ir.VectorType, count: ir.Value) -> ir.Value:
     """A mask of the first lanes of such a vector, so many of them."""
     lanes = vector.count

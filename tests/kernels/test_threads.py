@@ -471,6 +471,27 @@ for launches in 2**32 - 20, 2**43 - 100:
     check(code, "True True\nTrue True", TINYNET_NUM_THREADS="3")
 
 
+@compiled_only
+def test_an_interrupt_while_a_thread_starts() -> None:
+    code = """
+def interrupted(thread):
+    start_thread(thread)
+    raise KeyboardInterrupt
+
+product()
+start_thread, threading.Thread.start = threading.Thread.start, interrupted
+try:
+    kernels.set_num_threads(3)
+except KeyboardInterrupt:
+    threading.Thread.start = start_thread
+kernels.set_num_threads(3)
+product()
+time.sleep(0.2)
+print(threading.active_count())
+"""
+    check(code, "3", TINYNET_NUM_THREADS="2")
+
+
 ENDS = {
     "asleep": "product(); time.sleep(0.2)",
     "looking for work": "product()",

@@ -43,10 +43,11 @@ def store(typingctx: Any, address: Any, value: Any) -> Any:
 
 @intrinsic
 def publish(typingctx: Any, address: Any, value: Any) -> Any:
-    """Make the integer ``value``, for other threads to see soon; this one does not wait for it.
+    """Make the integer ``value``, for other threads to see soon.
 
     Who loads the value sees all that this thread has written before ("release"). On x86 this is an
-    ordinary store; `store` stops until all cores have let go of what was written so far.
+    ordinary store, and the thread goes on. After `store` it waits until this core has got, from the
+    others, every cache line that it has written to.
     """
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:

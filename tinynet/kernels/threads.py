@@ -1,35 +1,38 @@
 """Threads that share the tasks of a kernel out among themselves.
 
 A kernel that is worth several threads cuts its work into tasks, 0 to count - 1, which can be done
-in any order, and calls ``share(pool, count, task, arguments)``. It makes for
+in any order, and calls ``share(pool, count, task, arguments)``. It does the same as
 
     for number in range(count):
         task(number, *arguments)
 
-where each thread has a share of the numbers, of two threads the first or the second half, and
+but each thread has a share of the numbers, of two threads the first or the second half, and
 takes what others have left when it is done with its own. So the same thread mostly works on the
 same part of the arrays, which it then finds in its cache. But nobody can rely on it: a task writes
 to what no other task touches, and the results have the same bits for any number of threads.
 
 How it works. A pool is a few integers in memory. The caller writes down, for each thread in a place
 of its own, what the task is, and then the number of this launch, its generation. A worker sees the
-generation change and takes numbers of its share, one at a time: another integer of its own says how
-many are left, and of which generation. Who is done with its own share takes from the others'. Who
-finishes last of all lets the caller go on. A worker that has nothing to do looks for a new
+generation change and takes numbers of its share, one at a time: another integer, one for each
+share, says how many are left and of which generation; as long as it tells of an earlier one, nobody
+has taken any. Who is done with its own share takes from the others'. Who finishes last of all lets
+the caller go on. A worker that has nothing to do looks for a new
 generation for some microseconds, in which the next kernel most likely comes, and then sleeps on a
 lock of Python's, which (unlike Python's objects) works without the interpreter lock.
 
 What one core has written, another waits for: on an EPYC 30 nanoseconds where both have a cache in
 common, 400 where they have none, and who writes next waits again. So a worker finds all that it has
 to know in the one cache line that it looks at; what is left of a share is written by who takes from
-it, not by the caller; and the caller is at its first task before anything has arrived.
+it, not by the caller (but for its own share); and the caller is at its first task before anything
+has arrived.
 
 Nobody waits for a worker that does not come: if another program has its core, the caller does the
 tasks alone. It waits for those that were begun, though, and with another program at work a worker
 may lose its core in the middle of one: a step then takes about twice as long. A caller that finds
-the pool in use, by another Python thread, does all tasks by itself.
+the pool in use, by another Python thread or by the kernel of which it is a task, does all tasks by
+itself, and so does one with more than a million.
 
-numba's own ``parallel=True`` was here before. It takes 8 microseconds a call, as this takes 1, a
+numba's own ``parallel=True`` was here before. It takes 8 microseconds a call, where this takes 1, a
 second more to compile each kernel, must not be entered by two Python threads, and does not
 survive a fork.
 """
@@ -52,16 +55,17 @@ from tinynet.kernels.thread_count import get_num_threads as get_num_threads
 from tinynet.kernels.thread_count import set_num_threads as set_num_threads
 from tinynet.kernels.vectors import cgutils, intrinsic
 
-# Where in a pool's memory each integer is, in bytes. Those that different threads write to lie in
-# different cache lines.
+# Where in a pool's memory each integer is, in bytes. Those that different threads write to at
+# every launch lie in different cache lines.
 _BUSY, _GENERATION = 0, 8  # whether some caller has the pool, and the number of the last launch
 _THREADS = 16  # how many shares to make
 _ACQUIRE, _RELEASE = 128, 136  # where in the process the two functions for locks are
 _DONE, _FAILED = 256, 264  # tasks that are finished, of all generations; that ended in an error
 _MEMBERS = 384  # the caller's integers, and each worker's:
 _ASLEEP, _LOCK = 0, 8  # whether it sleeps, and on which lock
-_CALL = 128  # the generation, and in the last 9 bits the number of shares; what it is about:
-_ENTRY, _ARGUMENTS, _COUNT, _ALL_DONE = 136, 144, 152, 160
+_CALL = 128  # the generation, and in the last 9 bits the number of shares; then the task,
+_ENTRY, _ARGUMENTS, _COUNT = 136, 144, 152  # how many there are,
+_ALL_DONE = 160  # and what _DONE is once all are finished
 _LEFT = 256  # the generation, and in the last 20 bits how many of the share are left
 _MEMBER_BYTES = 384
 _LINE_BYTES = 128  # twice what a line has: neighbours are often fetched in pairs
@@ -71,8 +75,8 @@ _SHARES_BITS, _LEFT_BITS = 9, 20
 _MOST_TASKS = (1 << _LEFT_BITS) - 1
 _STOP = -1  # a count of tasks that ends the workers
 
-# How often a worker looks for work before it sleeps: some 100 microseconds. A step of training
-# comes back sooner than that, and waking a sleeper takes 5 to 50.
+# How often a worker looks for work before it sleeps: some 100 microseconds on x86. A step of
+# training comes back sooner than that, and waking a sleeper takes 5 to 50 microseconds.
 _LOOKS = 4000
 
 
@@ -86,7 +90,8 @@ def _sleep(pool: int, member: int, word: int, value: int) -> None:
     """Sleep until `_wake`, unless the integer at ``word`` is no longer ``value``."""
     atomics.store(member + _ASLEEP, 1)
     # Looked at only now: a waker that came earlier has changed the word before it found nobody
-    # asleep. One that comes later finds the sleeper, and opens the lock.
+    # asleep. One that comes later finds the sleeper, and opens the lock. (So it is where the word
+    # was changed by `add` or `store`. After `publish` a sleeper may be missed: see `_start`.)
     if atomics.load(word) != value and atomics.replace(member + _ASLEEP, 1, 0):
         return
     atomics.call(atomics.load(pool + _ACQUIRE), atomics.load(member + _LOCK), 1)
@@ -107,7 +112,8 @@ def _share_start(count: int, shares: int, share: int) -> int:
 def _left_of(seen: int, generation: int, size: int) -> int:
     """How many of a share of this size are left, from the integer at `_LEFT`.
 
-    None is left once it tells of a later generation: then this one is over.
+    All are, if it tells of an earlier generation: nobody has taken any of this one. None is left if
+    it tells of a later one: then this one is over.
     """
     of = seen >> _LEFT_BITS
     if of == generation:
@@ -119,7 +125,8 @@ def _left_of(seen: int, generation: int, size: int) -> int:
 def _take_tasks(pool: int, call: int, thread: int, finished: int) -> None:
     """Do tasks of this generation as long as there are any, those of the own share first.
 
-    call: as at `_CALL`.   finished: how many this thread has done already.
+    call: as at `_CALL`.
+    finished: how many this thread has done already, which are not yet added to `_DONE`.
     """
     generation, shares = call >> _SHARES_BITS, call & ((1 << _SHARES_BITS) - 1)
     own = _member(pool, thread)
@@ -137,7 +144,8 @@ def _take_tasks(pool: int, call: int, thread: int, finished: int) -> None:
                 break
             # If this succeeds, a number was left. So the generation is not over, and what was read
             # above belongs to it. (A worker that comes late may have read half of what the next
-            # generation is about. But it knows which shares its own has: nothing is left of them.)
+            # generation is about. But how many shares its own had, it read together with the
+            # number, and of none of them anything is left.)
             if atomics.replace(left_at, seen, generation << _LEFT_BITS | left - 1):
                 if atomics.call(entry, arguments, end - left):
                     atomics.add(pool + _FAILED, 1)
@@ -180,6 +188,7 @@ def _start(pool: int, entry: int, arguments: int, count: int, shares: int) -> in
     atomics.publish(pool + _GENERATION, generation)
     all_done = atomics.load(pool + _DONE) + count
     own = _share_start(count, shares, 1) - 1
+    # Before the first call: no worker may find the caller's share untouched.
     atomics.publish(_member(pool, ZERO) + _LEFT, generation << _LEFT_BITS | own)
     for thread in range(shares):
         member = _member(pool, thread)
@@ -189,7 +198,8 @@ def _start(pool: int, entry: int, arguments: int, count: int, shares: int) -> in
         atomics.publish(member + _ALL_DONE, all_done)
         atomics.publish(member + _CALL, call)
     # One that is about to sleep may neither see the new generation nor be seen to sleep. It comes
-    # to the next launch then: waiting here until all have seen what was written costs every launch.
+    # to the next launch that has a share for it then: waiting here until all have seen what was
+    # written costs every launch.
     for thread in range(1, shares):
         _wake(pool, _member(pool, thread))
     return call
@@ -205,6 +215,7 @@ def _run(pool: int, entry: int, arguments: int, count: int) -> int:
             failed += atomics.call(entry, arguments, number)
         denormals.restore(before)
         return failed
+    # No share is empty: so all of them tell of this generation when it is over, see `_take_tasks`.
     shares = min(count, atomics.load(pool + _THREADS))
     call = _start(pool, entry, arguments, count, shares)
     if atomics.call(entry, arguments, 0):
@@ -229,7 +240,7 @@ def _run(pool: int, entry: int, arguments: int, count: int) -> int:
 
 @jit(from_python=True)
 def _end(pool: int, workers: int) -> None:
-    """End the workers, when no other Python thread is in a kernel; from now on nobody has them."""
+    """Wait until no kernel uses the pool, and end the workers; later calls do all tasks alone."""
     while not atomics.replace(pool + _BUSY, 0, 1):
         atomics.pause()
     call = atomics.load(pool + _GENERATION) + 1 << _SHARES_BITS
@@ -335,11 +346,12 @@ class _Pool:
             worker = threading.Thread(
                 target=_work, args=(self.address, thread), name=f"tinynet {thread}", daemon=True
             )
+            self._workers.append(worker)  # before it starts: Ctrl-C may come while it does
             try:
                 worker.start()
             except RuntimeError:  # the system has no more, or Python is about to end
+                self._workers.pop()
                 break
-            self._workers.append(worker)
         self._words[_THREADS // 8] = min(threads, len(self._workers) + 1)
 
     def stop(self) -> None:
@@ -347,7 +359,8 @@ class _Pool:
         if self._workers:
             _end(self.address, len(self._workers))
         for worker in self._workers:
-            worker.join()
+            if worker.is_alive():
+                worker.join()
         self._workers.clear()
 
 
@@ -380,7 +393,10 @@ def _make_pool() -> _Pool:
 
 
 def _after_fork() -> None:
-    """A forked process has none of the threads, and makes its own when it needs them."""
+    """A forked process has none of the threads, and makes its own when it needs them.
+
+    It must not use the pool it has from its parent, where a launch may have been half done.
+    """
     global _pool, _changing
     _pool, _changing = None, threading.Lock()
     compiler_lock.release()

@@ -16,15 +16,14 @@ of its own, what the task is, and then the number of this launch, its generation
 generation change and takes numbers of its share, one at a time: another integer, one for each
 share, says how many are left and of which generation; as long as it tells of an earlier one, nobody
 has taken any. Who is done with its own share takes from the others'. Who finishes last of all lets
-the caller go on. A worker that has nothing to do looks for a new
-generation for some microseconds, in which the next kernel most likely comes, and then sleeps on a
-lock of Python's, which (unlike Python's objects) works without the interpreter lock.
+the caller go on. A worker that has nothing to do looks for a new generation for some microseconds,
+in which the next kernel most likely comes, and then sleeps on a lock of Python's, which (unlike
+Python's objects) works without the interpreter lock.
 
-What one core has written, another waits for: on an EPYC 30 nanoseconds where both have a cache in
-common, 400 where they have none, and who writes next waits again. So a worker finds all that it has
-to know in the one cache line that it looks at; what is left of a share is written by who takes from
-it, not by the caller (but for its own share); and the caller is at its first task before anything
-has arrived.
+What one core has written, another waits for, 30 to 400 nanoseconds on an EPYC, and who writes next
+waits again. So a worker finds all that it has to know in the one cache line that it looks at; what
+is left of a share is written by who takes from it, not by the caller (but for its own share); and
+the caller is at its first task before anything has arrived.
 
 Nobody waits for a worker that does not come: if another program has its core, the caller does the
 tasks alone. It waits for those that were begun, though, and with another program at work a worker

@@ -216,7 +216,6 @@ def _emit_tile(
     """
     index = at.outer.type
     lanes = vector.count
-    itemsize = 8 if vector.element == ir.DoubleType() else 4
     zero = ir.Constant(vector, [0.0] * lanes)
     entry = builder.block
     load = builder.append_basic_block("tile.load")
@@ -268,8 +267,8 @@ def _emit_tile(
     ]  # fmt: skip
     if rows in _FETCHING_ROWS:
         later = builder.gep(b, [builder.mul(at.b_inner, index(_ROWS_AHEAD))])
-        for entry_of_line in range(0, vectors * lanes, _LINE_BYTES // itemsize):
-            prefetch(builder, builder.gep(later, [index(entry_of_line)]))
+        for line in range(0, vectors * REGISTERS.vector_bytes, _LINE_BYTES):
+            prefetch(builder, later, line)
     new_sums = []
     for r in range(rows):
         pointer, row = divmod(r, _POINTER_ROWS)

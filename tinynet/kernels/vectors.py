@@ -111,13 +111,17 @@ def opaque(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     return builder.asm(kind, "", "=r,0", [value], False)
 
 
-def prefetch(builder: ir.IRBuilder, address: ir.Value) -> None:
-    """Begin to fetch what is there into the cache, to be read soon; no memory is too far to ask."""
+def prefetch(builder: ir.IRBuilder, pointer: ir.Value, offset: int) -> None:
+    """Begin to fetch what is so many bytes behind the pointer into the cache, to be read soon.
+
+    It may lie past the end of an array: nothing is read.
+    """
     byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
     fetch = declare(builder.module, kind, "llvm.prefetch.p0")
     to_read, into_all_caches, data = number(0), number(3), number(1)
-    builder.call(fetch, [builder.bitcast(address, byte), to_read, into_all_caches, data])
+    address = builder.gep(builder.bitcast(pointer, byte), [number(offset)])
+    builder.call(fetch, [address, to_read, into_all_caches, data])
 
 
 def first_lanes(builder: ir.IRBuilder, vector: ir.VectorType, count: ir.Value) -> ir.Value:

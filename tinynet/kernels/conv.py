@@ -36,7 +36,7 @@ from tinynet.kernels.memory import empty
 from tinynet.kernels.products import Plan, multiply, new_result, plan, strip, sum_of_parts
 from tinynet.kernels.reference import Array, Shape4
 from tinynet.kernels.threads import pool_for, share
-from tinynet.kernels.tile import panel_width
+from tinynet.kernels.tile import panels
 from tinynet.kernels.transpose import swap_channels
 
 # Up to so many channels of the image, dx is made by `_spread_products`.
@@ -95,7 +95,7 @@ def _forward_plan(
     kh, kw, _, c_out = kernel_shape
     rows, top = output_size(h, kh, strides[0], padding), pad_amounts(h, kh, strides[0], padding)[0]
     strips = []
-    for panel in range(0, c_out, width := panel_width(itemsize)):
+    for panel, width in panels(c_out, itemsize):
         for r in range(rows):
             # Kernel rows first to last - 1 lie on the image.
             y = r * strides[0] - top
@@ -104,7 +104,7 @@ def _forward_plan(
                 a_at=(y + first) * w * c_in, a_row=strides[1] * c_in, a_outer=w * c_in, a_inner=1,
                 b_at=first * kw * c_in * c_out + panel, b_outer=kw * c_in * c_out, b_inner=c_out,
                 c_at=r * columns * c_out + panel, c_row=c_out, rows=columns,
-                columns=min(width, c_out - panel), outer=last - first, inner=kw * c_in,
+                columns=width, outer=last - first, inner=kw * c_in, itemsize=itemsize,
             ))  # fmt: skip
     return plan(strips, items=n, groups=n, a_step=h * w * c_in, c_step=rows * columns * c_out)
 
@@ -144,7 +144,7 @@ def _kernel_gradient_plan(
     kh, kw = kernel_shape[0], kernel_shape[1]
     top = pad_amounts(h, kh, strides[0], padding)[0]
     strips = []
-    for panel in range(0, c_out, width := panel_width(itemsize)):
+    for panel, width in panels(c_out, itemsize):
         for i in range(kh):
             # Output rows first to last - 1 put kernel row i on the image.
             first = max(-((i - top) // strides[0]), 0)
@@ -154,7 +154,7 @@ def _kernel_gradient_plan(
                 a_outer=strides[0] * w * c_in, a_inner=strides[1] * c_in,
                 b_at=first * columns * c_out + panel, b_outer=columns * c_out, b_inner=c_out,
                 c_at=i * kw * c_in * c_out + panel, c_row=c_out, rows=kw * c_in,
-                columns=min(width, c_out - panel), outer=last - first, inner=columns,
+                columns=width, outer=last - first, inner=columns, itemsize=itemsize,
             ))  # fmt: skip
     return plan(
         strips, items=n, groups=min(n, _PARTS), a_step=h * w * c_in,
@@ -203,7 +203,7 @@ def _input_gradient_plan(
     _, h, w, _ = input_shape
     top = pad_amounts(h, kh, strides[0], padding)[0]
     strips = []
-    for panel in range(0, c_in, width := panel_width(itemsize)):
+    for panel, width in panels(c_in, itemsize):
         for q in range(h):
             # Row q of dx gets kernel row i from row (q + top - i) / stride of dy: from rows first
             # to last - 1, and each row of dy further down takes a kernel row ``stride`` further up.
@@ -215,7 +215,7 @@ def _input_gradient_plan(
                 b_at=(kh - 1 - i) * kw * c_in * c_out + panel,
                 b_outer=strides[0] * kw * c_in * c_out, b_inner=c_in,
                 c_at=q * w * c_in + panel, c_row=c_in, rows=w,
-                columns=min(width, c_in - panel), outer=last - first, inner=kw * c_out,
+                columns=width, outer=last - first, inner=kw * c_out, itemsize=itemsize,
             ))  # fmt: skip
     return plan(strips, items=n, groups=n, a_step=rows * spread * c_out, c_step=h * w * c_in)
 

@@ -27,7 +27,7 @@ from tinynet.kernels.memory import empty, give, own
 from tinynet.kernels.products import multiply, plan, share_strips, strip
 from tinynet.kernels.reference import Array
 from tinynet.kernels.threads import pool_for, share
-from tinynet.kernels.tile import panel_width, strip_address
+from tinynet.kernels.tile import panels, strip_address
 
 # Up to so many rows (samples), the products are done as described here.
 _MOST_ROWS = 64
@@ -83,16 +83,15 @@ class _Layer(NamedTuple):
 def _prepare(m: int, k: int, n: int, dtype: np.dtype[Any]) -> _Layer:
     size = dtype.itemsize
     parts = _PARTS if k * n >= _LEAST_SPLIT else 1
-    width = panel_width(size)
     bounds = [k * part // parts for part in range(parts + 1)]
     forward = plan([
         strip(
             a_at=first, a_row=k, a_outer=0, a_inner=1, b_at=first * n + column, b_outer=0,
-            b_inner=n, c_at=part * m * n + column, c_row=n, rows=m, columns=min(width, n - column),
-            outer=1, inner=last - first,
+            b_inner=n, c_at=part * m * n + column, c_row=n, rows=m, columns=width,
+            outer=1, inner=last - first, itemsize=size,
         )
         for part, (first, last) in enumerate(pairwise(bounds))
-        for column in range(0, n, width)
+        for column, width in panels(n, size)
     ])  # fmt: skip
     return _Layer(
         strip_address(dtype), np.zeros(n, dtype), parts, forward.strips,

@@ -23,7 +23,15 @@ from tinynet.kernels.products import Plan, Strip, multiply, plan, share_strips, 
 from tinynet.kernels.reference import Array
 from tinynet.kernels.thread_count import get_num_threads, on_change
 from tinynet.kernels.threads import pool_for, share
-from tinynet.kernels.tile import MAX_ROWS, call_strip, panel_width, strip_address, tile_rows
+from tinynet.kernels.tile import (
+    MAX_ROWS,
+    call_strip,
+    next_columns,
+    panel_width,
+    panels,
+    strip_address,
+    tile_rows,
+)
 from tinynet.kernels.transpose import (
     block_lanes,
     copy_block,
@@ -36,8 +44,8 @@ from tinynet.kernels.transpose import (
 _STRIP_TILES = 8
 _STRIP_ROWS = _STRIP_TILES * MAX_ROWS
 
-# Strips become lower than that until there are so many, for threads to share them out evenly. Two
-# for each thread do where all take the same time. The fewer, the less often B is read.
+# Strips become lower than that until there are so many, for threads to share them out evenly. The
+# fewer, the less often B is read.
 _LEAST_STRIPS = 8
 
 # A matrix B of this size stays in a first-level cache, so that all of its columns can be used for
@@ -165,25 +173,24 @@ def product_plan(m: int, k: int, n: int, transpose_a: bool, itemsize: int) -> Pl
     number of C is one chain of multiply-adds.
     """
     a_row, a_inner = (1, m) if transpose_a else (k, 1)
-    width, threads = panel_width(itemsize), get_num_threads()
-    height = max(1, min(m, _STRIP_ROWS))
-    panels = max(1, n // width)  # what is left beside them is soon done
-    while height > MAX_ROWS:
-        strips = panels * -(-m // height)
-        even = n % width == 0 and m % height == 0 and strips % threads == 0
-        if strips >= _LEAST_STRIPS or (even and strips >= 2 * threads):
-            break
-        height = -(-height // 2)
-    places = [(row, column) for column in range(0, n, width) for row in range(0, m, height)]
+    cuts, threads = panels(n, itemsize), get_num_threads()
+    count = max(1, -(-m // _STRIP_ROWS))
+    while count * len(cuts) < _LEAST_STRIPS and -(-m // count) > MAX_ROWS:
+        count *= 2
+    even = -(-count // threads) * threads
+    if m >= even * MAX_ROWS:  # the same for each thread
+        count = even
+    height = max(1, -(-m // count))
+    places = [(row, *cut) for cut in cuts for row in range(0, m, height)]
     if k * n * itemsize <= _SMALL_BYTES:
         places.sort()
     return plan([
         strip(
             a_at=row * a_row, a_row=a_row, a_outer=0, a_inner=a_inner,
             b_at=column, b_outer=0, b_inner=n, c_at=row * n + column, c_row=n,
-            rows=min(height, m - row), columns=min(width, n - column), outer=1, inner=k,
+            rows=min(height, m - row), columns=width, outer=1, inner=k, itemsize=itemsize,
         )
-        for row, column in places
+        for row, column, width in places
     ])  # fmt: skip
 
 
@@ -234,7 +241,7 @@ def times_transposed_part(
     turned: bool,
 ) -> None:  # fmt: skip
     """One part of the rows of x, whole tiles of them: c[rows] = x[rows] @ y.T, or c[:, rows]."""
-    height, width = tile_rows(m), panel_width(x.itemsize)
+    height = tile_rows(m, min(n, panel_width(x.itemsize)), x.itemsize)
     tiles = -(-m // height)
     first, last = tiles * part // parts * height, min(tiles * (part + 1) // parts * height, m)
     if first == last:
@@ -243,11 +250,15 @@ def times_transposed_part(
     y_transposed = np.empty(k * n, y.dtype)
     transpose_serially(y, y_transposed, n, k)
     result, at = (np.empty(rows * n, c.dtype), 0) if turned else (c, first * n)
-    for column in range(0, n, width):
+    column = 0
+    while column < n:
+        width = next_columns(n - column, x.itemsize)
+        height = tile_rows(rows, width, x.itemsize)
         call_strip(
             address, x, first * k, height * k, k, 0, 1, y_transposed, column, 0, n,
-            result, at + column, n, rows, height, min(width, n - column), 1, k, False,
+            result, at + column, n, rows, height, width, 1, k, False,
         )  # fmt: skip
+        column += width
     if turned:
         transpose_into(result, c, first, m, rows, n)
 
@@ -263,7 +274,8 @@ def _packed(a: Array, b: Array, transpose_a: bool, transpose_b: bool) -> tuple[A
     """
     m, k = a.shape[::-1] if transpose_a else a.shape
     n = b.shape[0] if transpose_b else b.shape[1]
-    width, height = panel_width(b.itemsize), tile_rows(m)
+    width = panel_width(b.itemsize)
+    height = tile_rows(m, width, b.itemsize)
     blocks, block = _k_blocks(k)
     tiles = empty((blocks, -(-m // height), block, _tile_width(height, a.itemsize)), a.dtype)
     panels = empty((-(-n // width), blocks * block, width), b.dtype)
@@ -366,7 +378,8 @@ def _pack_some_panels(
 @lru_cache(maxsize=64)
 def _packed_plan(m: int, k: int, n: int, itemsize: int) -> Plan:
     """All panels for some rows, before the next rows: these then stay in the cache."""
-    width, height = panel_width(itemsize), tile_rows(m)
+    width = panel_width(itemsize)
+    height = tile_rows(m, width, itemsize)
     blocks, block = _k_blocks(k)
     tiles, room = -(-m // height), _tile_width(height, itemsize)
     return plan([

@@ -48,10 +48,10 @@ class Strip(NamedTuple):
 
 def strip(
     a_at: int, a_row: int, a_outer: int, a_inner: int, b_at: int, b_outer: int, b_inner: int,
-    c_at: int, c_row: int, rows: int, columns: int, outer: int, inner: int,
+    c_at: int, c_row: int, rows: int, columns: int, outer: int, inner: int, itemsize: int,
 ) -> Strip:  # fmt: skip
     """The strip whose rows of A are all a_row apart."""
-    height = tile_rows(rows)
+    height = tile_rows(rows, columns, itemsize)
     return Strip(
         a_at, height * a_row, a_row, a_outer, a_inner, b_at, b_outer, b_inner, c_at, c_row,
         rows, height, columns, outer, inner,

@@ -37,6 +37,7 @@ class Registers(NamedTuple):
     vector_bytes: int
     rows: int
     vectors: int
+    wide_rows: int  # of a tile of one vector more, or 0
     has_fma: bool
     has_masks: bool
 
@@ -47,14 +48,14 @@ def _registers() -> Registers:
     What it has is read off the code that LLVM makes for it of one multiplication and addition.
     """
     if platform.machine().lower() in ("arm64", "aarch64"):
-        return Registers(16, 12, 2, has_fma=True, has_masks=False)
+        return Registers(16, 12, 2, 0, has_fma=True, has_masks=False)
     code = _example()
     has_fma = "vfmadd" in code
     if "zmm" in code:
-        return Registers(64, 14, 2, has_fma, has_masks=True)
+        return Registers(64, 14, 2, 9, has_fma, has_masks=True)
     if "ymm" in code:
-        return Registers(32, 6, 2, has_fma, has_masks=False)
-    return Registers(16, 6, 2, has_fma, has_masks=False)
+        return Registers(32, 6, 2, 0, has_fma, has_masks=False)
+    return Registers(16, 6, 2, 0, has_fma, has_masks=False)
 
 
 def _example() -> str:

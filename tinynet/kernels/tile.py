@@ -89,7 +89,7 @@ def panel_width(itemsize: int) -> int:
 @in_either
 def next_columns(left: int, itemsize: int) -> int:
     """How many columns of C to do at once, where so many are left: 10 vectors are 3 + 3 + 2 + 2."""
-    width, lanes = panel_width(itemsize), REGISTERS.vector_bytes // itemsize
+    width, lanes = PANEL_BYTES // itemsize, REGISTERS.vector_bytes // itemsize
     wide = width + lanes
     if _WIDE_ROWS > 0 and left > width and not wide < left <= wide + lanes:
         return min(wide, left)
@@ -108,7 +108,7 @@ def panels(columns: int, itemsize: int) -> list[tuple[int, int]]:
 @in_either
 def tile_rows(rows: int, columns: int, itemsize: int) -> int:
     """How many rows to do at once: 32 are 11 + 11 + 10, as a flat tile has too few sums to do."""
-    most = MAX_ROWS if columns <= panel_width(itemsize) else _WIDE_ROWS
+    most = MAX_ROWS if columns * itemsize <= PANEL_BYTES else _WIDE_ROWS
     return -(-rows // -(-rows // most))
 
 

@@ -49,7 +49,7 @@ from tinynet.kernels.memory import empty
 from tinynet.kernels.products import sum_of_parts, zero_bias
 from tinynet.kernels.reference import Array, Shape4
 from tinynet.kernels.threads import pool_for, share
-from tinynet.kernels.tile import MAX_ROWS, call_strip, next_columns, strip_address, tile_rows
+from tinynet.kernels.tile import MAX_ROWS, call_strip, panel_width, strip_address, tile_rows
 from tinynet.kernels.transform import Matrix, Place, both_sides
 from tinynet.kernels.transpose import swap_channels
 from tinynet.kernels.vectors import in_either
@@ -183,17 +183,15 @@ def _conv2d_chunk(
 @jit()
 def _multiply(address: int, a: Array, b: Array, c: Array, m: int, k: int, n: int) -> None:
     """C[:, p] = A[:, p] @ B[p] for each of the products: A (m, p, k), B (p, k, n), C (m, p, n)."""
+    width = panel_width(a.itemsize)
+    rows = tile_rows(m, width, a.itemsize)
     for p in range(PRODUCTS):
-        column = 0
-        while column < n:
-            width = next_columns(n - column, a.itemsize)
-            rows = tile_rows(m, width, a.itemsize)
+        for column in range(0, n, width):
             call_strip(
                 address, a, p * k, rows * PRODUCTS * k, PRODUCTS * k, 0, 1,
                 b, p * (k * n + _GAP) + column, 0, n,
-                c, p * n + column, PRODUCTS * n, m, rows, width, 1, k, False,
+                c, p * n + column, PRODUCTS * n, m, rows, min(width, n - column), 1, k, False,
             )  # fmt: skip
-            column += width
 
 
 # --- gradients -----------------------------------------------------------------------------------
@@ -242,18 +240,16 @@ def _add_products(
     address: int, v: Array, m: Array, du: Array, k: int, c_in: int, c_out: int
 ) -> None:
     """dU[p] += V[:, p].T @ dM[:, p]: V (k, p, c_in), dM (k, p, c_out), dU (p, c_in, c_out)."""
+    width = panel_width(v.itemsize)
+    rows = tile_rows(c_in, width, v.itemsize)
     for p in range(PRODUCTS):
-        column = 0
-        while column < c_out:
-            width = next_columns(c_out - column, v.itemsize)
-            rows = tile_rows(c_in, width, v.itemsize)
+        for column in range(0, c_out, width):
             call_strip(
                 address, v, p * c_in, rows, 1, 0, PRODUCTS * c_in,
                 m, p * c_out + column, 0, PRODUCTS * c_out,
                 du, p * (c_in * c_out + _GAP) + column, c_out,
-                c_in, rows, width, 1, k, True,
+                c_in, rows, min(width, c_out - column), 1, k, True,
             )  # fmt: skip
-            column += width
 
 
 def conv2d_input_gradient(dy: Array, kernel: Array, g: Geometry) -> Array:

@@ -61,10 +61,10 @@ from tinynet.kernels.vectors import (
     store_vector,
 )
 
-MAX_ROWS = REGISTERS.rows
-PANEL_BYTES = REGISTERS.vectors * REGISTERS.vector_bytes
-_WIDE_ROWS = REGISTERS.wide_rows
-_VECTORS = REGISTERS.vectors + (_WIDE_ROWS > 0)  # of the widest tile
+VECTOR_BYTES = REGISTERS.vector_bytes
+ROWS = REGISTERS.rows  # how many a tile has at most, by its width in vectors
+MAX_ROWS = ROWS[0]
+PANEL_BYTES = 2 * VECTOR_BYTES
 
 # So many rows of A are reached from one pointer. If LLVM saw how far all rows are apart, it would
 # step one pointer from row to row, 14 additions that wait for each other, or keep one for each,
@@ -91,11 +91,10 @@ def panel_width(itemsize: int) -> int:
 @in_either
 def next_columns(left: int, itemsize: int) -> int:
     """How many columns of C to do at once, where so many are left: 10 vectors are 3 + 3 + 2 + 2."""
-    width, lanes = PANEL_BYTES // itemsize, REGISTERS.vector_bytes // itemsize
-    wide = width + lanes
-    if _WIDE_ROWS > 0 and left > width and not wide < left <= wide + lanes:
-        return min(wide, left)
-    return min(width, left)
+    lanes, vectors = VECTOR_BYTES // itemsize, len(ROWS)
+    if vectors > 2 and vectors * lanes < left <= (vectors + 1) * lanes:  # or one would be left
+        vectors -= 1
+    return min(vectors * lanes, left)
 
 
 def panels(columns: int, itemsize: int) -> list[tuple[int, int]]:
@@ -110,8 +109,8 @@ def panels(columns: int, itemsize: int) -> list[tuple[int, int]]:
 @in_either
 def tile_rows(rows: int, columns: int, itemsize: int) -> int:
     """How many rows to do at once: 32 are 11 + 11 + 10, as a flat tile has too few sums to do."""
-    most = MAX_ROWS if columns * itemsize <= PANEL_BYTES else _WIDE_ROWS
-    return -(-rows // -(-rows // most))
+    vectors = -(-columns * itemsize // VECTOR_BYTES)
+    return -(-rows // -(-rows // ROWS[vectors - 1]))
 
 
 # --- the tile ------------------------------------------------------------------------------------
@@ -184,7 +183,7 @@ def _emit_switch(
     end = builder.append_basic_block("tile.end")
     switch = builder.switch(size, end)
     for number, (kind, vectors, mask) in enumerate(widths):
-        for r in range(MAX_ROWS if vectors <= REGISTERS.vectors else _WIDE_ROWS):
+        for r in range(ROWS[vectors - 1]):
             block = builder.append_basic_block(f"tile.{r + 1}x{vectors}")
             switch.add_case(index(number * MAX_ROWS + r), block)
             builder.position_at_end(block)
@@ -207,7 +206,7 @@ def _widths(
     full = builder.sdiv(builder.sub(columns, index(1)), index(lanes))  # vectors before the last
     tail = builder.sub(columns, builder.mul(full, index(lanes)))
     mask = first_lanes(builder, vector, tail)
-    counts = range(1, _VECTORS + 1)
+    counts = range(1, len(ROWS) + 1)
     if not REGISTERS.has_masks:
         masked = builder.icmp_signed("<", tail, index(lanes))
         width = builder.add(builder.mul(full, index(2)), builder.zext(masked, index))
@@ -298,7 +297,7 @@ def _emit_tile(
 
     if rows in _FETCHING_ROWS:
         later = builder.gep(b, [builder.mul(at.b_inner, index(_AHEAD))])
-        for line in range(0, vectors * REGISTERS.vector_bytes, _LINE_BYTES):
+        for line in range(0, vectors * VECTOR_BYTES, _LINE_BYTES):
             prefetch(builder, later, line)
         for r in (0, rows - 1):  # which in A.T @ B are in one line or two; else both are there
             later = builder.gep(entry_of_a(r), [builder.mul(at.a_inner, index(_AHEAD))])

@@ -35,9 +35,7 @@ class Registers(NamedTuple):
     """The registers of this machine, as far as the tile depends on them."""
 
     vector_bytes: int
-    rows: int
-    vectors: int
-    wide_rows: int  # of a tile of one vector more, or 0
+    rows: tuple[int, ...]  # how many a tile has at most that is 1, 2, ... vectors wide
     has_fma: bool
     has_masks: bool
 
@@ -48,14 +46,14 @@ def _registers() -> Registers:
     What it has is read off the code that LLVM makes for it of one multiplication and addition.
     """
     if platform.machine().lower() in ("arm64", "aarch64"):
-        return Registers(16, 12, 2, 0, has_fma=True, has_masks=False)
+        return Registers(16, (12, 12), has_fma=True, has_masks=False)
     code = _example()
     has_fma = "vfmadd" in code
     if "zmm" in code:
-        return Registers(64, 14, 2, 9, has_fma, has_masks=True)
+        return Registers(64, (14, 14, 9), has_fma, has_masks=True)
     if "ymm" in code:
-        return Registers(32, 6, 2, 0, has_fma, has_masks=False)
-    return Registers(16, 6, 2, 0, has_fma, has_masks=False)
+        return Registers(32, (6, 6), has_fma, has_masks=False)
+    return Registers(16, (6, 6), has_fma, has_masks=False)
 
 
 def _example() -> str:

@@ -41,7 +41,7 @@ def test_every_tail_of_a_tile(dtype: str, k: int) -> None:
 @pytest.mark.parametrize(("transpose_a", "transpose_b"), TRANSPOSES)
 def test_transposes(dtype: str, transpose_a: bool, transpose_b: bool) -> None:
     for m in (0, 1, 2, 13, 29, 200):
-        for n in (0, 1, 15, 33):
+        for n in (0, 1, 15, 33, 131):
             for k in (0, 1, 7, 64):
                 check(dtype, m, k, n, transpose_a, transpose_b)
 
@@ -175,6 +175,8 @@ def test_operands_that_do_not_fit_are_refused_before_anything_is_read() -> None:
         lambda: compiled.matmul(a, b, transpose_a=True),
         lambda: compiled.matmul(a, a),
         lambda: compiled.matmul(a, b.astype("float64")),
+        lambda: compiled.matmul(a[0], b),
+        lambda: compiled.matmul(a, b[np.newaxis]),
     ):
         with pytest.raises(ValueError, match=r"takes \(m, k\) and \(k, n\) of one dtype, got"):
             wrong()

@@ -61,6 +61,8 @@ def strip(
 class Plan(NamedTuple):
     """What `multiply` is to do: a list of strips, for each of ``items`` (images, for example).
 
+    The strips are in tasks, (tasks, strips of each, fields), which threads share out.
+
     An item's A and B start a_step and b_step after those of the item before. Items are in
     ``groups``: those of one group are added up, in order, in one C, and the C of the next group
     starts c_step further. The groups are a matter of the plan, never of the number of threads, so
@@ -84,12 +86,14 @@ def plan(
     a_step: int = 0,
     b_step: int = 0,
     c_step: int = 0,
+    together: int = 1,
 ) -> Plan:
-    """The plan with these strips."""
+    """The plan with these strips; a task is so many of them, or one if not all have work."""
     written = [strip for strip in strips if strip.outer > 0 and strip.inner > 0]
-    work = items * sum(s.rows * s.columns * s.outer * s.inner for s in written)
-    table = np.array(written, np.int64).reshape(-1, len(Strip._fields))
     complete = len(written) == len(strips)
+    work = items * sum(s.rows * s.columns * s.outer * s.inner for s in written)
+    table = np.array(written, np.int64)
+    table = table.reshape(-1, max(1, together if complete else 1), len(Strip._fields))
     return Plan(table, items, groups, a_step, b_step, c_step, work, complete)
 
 
@@ -151,18 +155,19 @@ def _task(
     items: int, groups: int, a_step: int, b_step: int, c_step: int, finish: bool, bias: Array,
     relu: bool,
 ) -> None:  # fmt: skip
-    """One strip, for one group of items."""
-    group, s = number // len(strips), strips[number % len(strips)]
+    """The strips of one task, for one group of items."""
+    group, task = number // len(strips), strips[number % len(strips)]
     first, last = items * group // groups, items * (group + 1) // groups
-    c_at, c_row, rows, columns = s[8] + group * c_step, s[9], s[10], s[12]
-    for item in range(first, last):
-        call_strip(
-            address, a, s[0] + item * a_step, s[1], s[2], s[3], s[4],
-            b, s[5] + item * b_step, s[6], s[7], c, c_at, c_row,
-            rows, s[11], columns, s[13], s[14], item > first,
-        )  # fmt: skip
-    if finish:
-        add_bias(c, c_at, c_row, rows, columns, bias, c_at % c_row, relu)
+    for s in task:
+        c_at, c_row, rows, columns = s[8] + group * c_step, s[9], s[10], s[12]
+        for item in range(first, last):
+            call_strip(
+                address, a, s[0] + item * a_step, s[1], s[2], s[3], s[4],
+                b, s[5] + item * b_step, s[6], s[7], c, c_at, c_row,
+                rows, s[11], columns, s[13], s[14], item > first,
+            )  # fmt: skip
+        if finish:
+            add_bias(c, c_at, c_row, rows, columns, bias, c_at % c_row, relu)
 
 
 def sum_of_parts(parts: Array, out: Array | None = None) -> Array:

@@ -198,7 +198,7 @@ MANY = 16, 17, 32, 33, 48
 
 def windows(d: Draw) -> tuple[tuple[int, ...], dict[str, Any], tuple[int, int], tuple[int, ...]]:
     """Shape of the images, strides and padding, size of the window, shape of the result."""
-    n, c = d.size(1, 10), d.choice(1, 3, *MANY)
+    n, c = d.size(1, 20), d.choice(1, 3, *MANY)
     window, strides = (d.size(1, 4), d.size(1, 4)), (d.size(1, 4), d.size(1, 4))
     if d.choice(False, True):  # what Winograd's algorithm is for, where there are channels enough
         window, strides = (3, 3), (1, 1)

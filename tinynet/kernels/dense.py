@@ -109,14 +109,10 @@ def _dense(
     if parts == 1:
         share_strips(pool, address, x.reshape(-1), kernel.reshape(-1), total, strips)
     else:
-        sums = np.empty(parts * m * n, x.dtype)
-        share_strips(pool, address, x.reshape(-1), kernel.reshape(-1), sums, strips)
+        sums = np.empty((_PARTS, m * n), x.dtype)
+        share_strips(pool, address, x.reshape(-1), kernel.reshape(-1), sums.reshape(-1), strips)
         for i in range(m * n):
-            total[i] = sums[i]
-        for part in range(1, parts):
-            added = sums[part * m * n : (part + 1) * m * n]
-            for i in range(m * n):
-                total[i] += added[i]
+            total[i] = sums[0, i] + sums[1, i] + sums[2, i] + sums[3, i]
     add_bias(total, 0, n, m, n, bias, 0, relu)
 
 

@@ -102,8 +102,23 @@ def call(typingctx: Any, function: Any, first: Any, second: Any) -> Any:
     """Call the C function at an address: int64 (int64, int64)."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
-        word = ir.IntType(64)
-        kind = ir.FunctionType(word, [word] * 2)
-        return builder.call(builder.inttoptr(values[0], kind.as_pointer()), values[1:])
+        return _call(builder, values)
 
-    return types.int64(types.int64, types.int64, types.int64), generate
+    return types.int64(*[types.int64] * 3), generate
+
+
+@intrinsic
+def call4(typingctx: Any, function: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+    """The same for one of four arguments."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        return _call(builder, values)
+
+    return types.int64(*[types.int64] * 5), generate
+
+
+def _call(builder: ir.IRBuilder, values: Any) -> ir.Value:
+    function, *arguments = values
+    word = ir.IntType(64)
+    kind = ir.FunctionType(word, [word] * len(arguments))
+    return builder.call(builder.inttoptr(function, kind.as_pointer()), arguments)

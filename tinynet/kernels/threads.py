@@ -40,15 +40,17 @@ import atexit
 import ctypes
 import os
 import threading
+from functools import cache
 from typing import Any
 
+import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core.compiler_lock import global_compiler_lock
 
 from tinynet.kernels import atomics, denormals
-from tinynet.kernels.jit import ZERO, config, jit
+from tinynet.kernels.jit import ZERO, cached, config, jit
 from tinynet.kernels.thread_count import MOST_THREADS, on_change
 from tinynet.kernels.thread_count import get_num_threads as get_num_threads
 from tinynet.kernels.thread_count import set_num_threads as set_num_threads
@@ -58,7 +60,8 @@ from tinynet.kernels.vectors import cgutils, intrinsic
 # every launch lie in different cache lines.
 _BUSY, _GENERATION = 0, 8  # whether some caller has the pool, and the number of the last launch
 _THREADS = 16  # how many shares to make
-_ACQUIRE, _RELEASE = 128, 136  # where in the process the two functions for locks are
+_ACQUIRE, _RELEASE = 128, 136  # where in the process the two functions for locks are,
+_TOGETHER = 144  # and the one that shares tasks out
 _DONE, _FAILED = 256, 264  # tasks that are finished, of all generations; that ended in an error
 _MEMBERS = 384  # the caller's integers, and each worker's:
 _ASLEEP, _LOCK = 0, 8  # whether it sleeps, and on which lock
@@ -205,15 +208,21 @@ def _start(pool: int, entry: int, arguments: int, count: int, shares: int) -> in
 
 
 @jit()
-def _run(pool: int, entry: int, arguments: int, count: int) -> int:
-    """All tasks, by this thread and those of the pool; returns how many failed."""
+def _alone(entry: int, arguments: int, count: int) -> int:
+    """All tasks, by this thread; returns how many failed."""
     before = denormals.flush_denormals()
-    if pool == 0 or not 2 <= count <= _MOST_TASKS or not atomics.replace(pool + _BUSY, 0, 1):
-        failed = 0
-        for number in range(count):
-            failed += atomics.call(entry, arguments, number)
-        denormals.restore(before)
-        return failed
+    failed = 0
+    for number in range(count):
+        failed += atomics.call(entry, arguments, number)
+    denormals.restore(before)
+    return failed
+
+
+def _together(pool: int, entry: int, arguments: int, count: int) -> int:
+    """All tasks, by this thread and those of the pool; returns how many failed."""
+    if not 2 <= count <= _MOST_TASKS or not atomics.replace(pool + _BUSY, 0, 1):
+        return _alone(entry, arguments, count)
+    before = denormals.flush_denormals()
     # No share is empty: so all of them tell of this generation when it is over, see `_take_tasks`.
     shares = min(count, atomics.load(pool + _THREADS))
     call = _start(pool, entry, arguments, count, shares)
@@ -235,6 +244,22 @@ def _run(pool: int, entry: int, arguments: int, count: int) -> int:
     atomics.publish(pool + _BUSY, 0)
     denormals.restore(before)
     return failed
+
+
+# Compiled once, and called through an address in the pool's memory: as a part of each of the twenty
+# kernels that a CNN is trained with, it took a tenth of a second to compile with each.
+@cache
+def _compiled_together() -> Any:
+    word = types.int64
+    return cached(numba.cfunc, word(word, word, word, word), error_model="numpy")(_together)
+
+
+@jit()
+def _run(pool: int, entry: int, arguments: int, count: int) -> int:
+    """`_together`, or `_alone` where there is no pool."""
+    if pool == 0:
+        return _alone(entry, arguments, count)
+    return atomics.call4(atomics.load(pool + _TOGETHER), pool, entry, arguments, count)
 
 
 @jit(from_python=True)
@@ -323,6 +348,7 @@ class _Pool:
             (_RELEASE, ctypes.pythonapi.PyThread_release_lock),
         ):
             self._words[at // 8] = ctypes.cast(function, ctypes.c_void_p).value or 0
+        self._words[_TOGETHER // 8] = _compiled_together().address
         self._make_lock(0)
 
     def _make_lock(self, thread: int) -> None:

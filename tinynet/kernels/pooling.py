@@ -22,9 +22,9 @@ from tinynet.kernels.threads import pool_for, share
 from tinynet.kernels.vectors import (
     array_data,
     cgutils,
-    channel_loops,
     intrinsic,
     load_vector,
+    masked_channel_loops,
     splat,
     store_vector,
 )
@@ -122,7 +122,8 @@ def _largest(
         packed, at, channels = values[1], values[4], values[5]
         x, y, winners = (array_data(context, builder, signature, values, i) for i in (0, 2, 3))
         window = _Window(*cgutils.unpack_tuple(builder, packed))
-        for vector, channel in channel_loops(context, builder, signature.args[0].dtype, channels):
+        dtype = signature.args[0].dtype
+        for vector, channel, mask in masked_channel_loops(context, builder, dtype, channels):
             numbers = ir.VectorType(ir.IntType(32), vector.count)
             lowest = ir.Constant(vector, [float("-inf")] * vector.count)
             largest = cgutils.alloca_once(builder, vector)
@@ -131,10 +132,10 @@ def _largest(
             builder.store(ir.Constant(numbers, [0] * vector.count), winner)
 
             def visit(
-                pointer: ir.Value, number: ir.Value, vector: Any = vector, largest: Any = largest,
-                winner: Any = winner,
+                pointer: ir.Value, number: ir.Value, vector: Any = vector, mask: Any = mask,
+                largest: Any = largest, winner: Any = winner,
             ) -> None:  # fmt: skip
-                new, old = load_vector(builder, vector, pointer, None), builder.load(largest)
+                new, old = load_vector(builder, vector, pointer, mask), builder.load(largest)
                 # Larger, or NaN; but what is NaN already stays as it is.
                 wins = builder.and_(
                     builder.fcmp_unordered(">", new, old), builder.fcmp_ordered("ord", old, old)
@@ -145,8 +146,8 @@ def _largest(
 
             _emit_window(builder, x, window, channel, visit)
             place = builder.add(at, channel)
-            store_vector(builder, builder.load(largest), builder.gep(y, [place]), None)
-            store_vector(builder, builder.load(winner), builder.gep(winners, [place]), None)
+            store_vector(builder, builder.load(largest), builder.gep(y, [place]), mask)
+            store_vector(builder, builder.load(winner), builder.gep(winners, [place]), mask)
         return context.get_dummy_value()
 
     return signature, generate
@@ -165,24 +166,24 @@ def _make_to_winner(add: bool) -> Any:
                 array_data(context, builder, signature, values, i) for i in (0, 1, 3)
             )
             window = _Window(*cgutils.unpack_tuple(builder, packed))
-            for vector, channel in channel_loops(
-                context, builder, signature.args[0].dtype, channels
-            ):
+            dtype = signature.args[0].dtype
+            for vector, channel, mask in masked_channel_loops(context, builder, dtype, channels):
                 numbers = ir.VectorType(ir.IntType(32), vector.count)
                 place = builder.add(at, channel)
-                given = load_vector(builder, vector, builder.gep(dy, [place]), None)
-                winner = load_vector(builder, numbers, builder.gep(winners, [place]), None)
+                given = load_vector(builder, vector, builder.gep(dy, [place]), mask)
+                winner = load_vector(builder, numbers, builder.gep(winners, [place]), mask)
 
                 def visit(
-                    pointer: ir.Value, number: ir.Value, given: Any = given, winner: Any = winner
-                ) -> None:
+                    pointer: ir.Value, number: ir.Value, given: Any = given, winner: Any = winner,
+                    mask: Any = mask,
+                ) -> None:  # fmt: skip
                     here = splat(builder, number, winner.type.count)
                     zeros = ir.Constant(given.type, [0.0] * given.type.count)
                     value = builder.select(builder.icmp_signed("==", winner, here), given, zeros)
                     if add:
-                        old = load_vector(builder, given.type, pointer, None)
+                        old = load_vector(builder, given.type, pointer, mask)
                         value = builder.fadd(old, value)
-                    store_vector(builder, value, pointer, None)
+                    store_vector(builder, value, pointer, mask)
 
                 _emit_window(builder, dx, window, channel, visit)
             return context.get_dummy_value()

@@ -27,9 +27,9 @@ from tinynet.kernels.vectors import (
     REGISTERS,
     array_data,
     cgutils,
-    channel_loops,
     intrinsic,
     load_vector,
+    masked_channel_loops,
     multiply_add,
     store_vector,
 )
@@ -67,8 +67,8 @@ def both_sides(matrix: Matrix, add: bool = False) -> Any:
 
             source = tile(0, x_place, matrix.shape[1])
             target = tile(2, y_place, matrix.shape[0])
-            for vector, channel in channel_loops(context, builder, dtype, channels):
-                _emit(builder, matrix, add, source, target, channel, vector)
+            for loop in masked_channel_loops(context, builder, dtype, channels):
+                _emit(builder, matrix, add, source, target, *loop)
             return context.get_dummy_value()
 
         return signature, generate
@@ -119,7 +119,7 @@ def _exist(builder: ir.IRBuilder, limits: list[ir.Value], size: int) -> list[lis
 
 def _emit(
     builder: ir.IRBuilder, matrix: Matrix, add: bool, source: _Tile, target: _Tile,
-    channel: ir.Value, vector: ir.VectorType,
+    vector: ir.VectorType, channel: ir.Value, mask: ir.Value | None,
 ) -> None:  # fmt: skip
     """The map for one vector of channels."""
     index = channel.type
@@ -135,7 +135,7 @@ def _emit(
         _emit_map(
             builder,
             matrix,
-            [load_vector(builder, vector, pixel(source, i, j), None) for j in range(columns)],
+            [load_vector(builder, vector, pixel(source, i, j), mask) for j in range(columns)],
         )
         for i in range(columns)
     ]
@@ -143,9 +143,9 @@ def _emit(
         for p, value in enumerate(_emit_map(builder, matrix, [t[q] for t in along_rows])):
             place = pixel(target, p, q)
             if add:
-                value = builder.fadd(load_vector(builder, vector, place, None), value)
+                value = builder.fadd(load_vector(builder, vector, place, mask), value)
             with builder.if_then(target.exists[p][q], likely=True):
-                store_vector(builder, value, place, None)
+                store_vector(builder, value, place, mask)
 
 
 def _emit_map(builder: ir.IRBuilder, matrix: Matrix, x: list[ir.Value]) -> list[ir.Value]:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from tinynet.kernels import atomics
 from tinynet.kernels.jit import jit
+from tinynet.kernels.outline import code_of, emit_call
 from tinynet.kernels.recording import Call, Fill, Recording
 from tinynet.kernels.threads import compiler_lock
 from tinynet.kernels.vectors import cgutils
@@ -176,14 +177,7 @@ def _compile_unpacker(compiled: Any) -> _Unpacker:
     words = _Words(builder, builder.inttoptr(unpacker.args[0], word.as_pointer()))
     values = [words.read(context, kind) for kind in signature.args]
 
-    convention = context.call_conv
-    kind = convention.get_function_type(signature.return_type, signature.args)
-    code = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
-    arguments = context.get_arg_packer(signature.args).as_arguments(builder, values)
-    result, error = (cgutils.alloca_once(builder, pointer.pointee) for pointer in kind.args[:2])
-    function = builder.inttoptr(word(code), kind.as_pointer())
-    status = builder.call(function, [result, error, *arguments])
-    failed = builder.icmp_signed("!=", status, status.type(0))
+    failed = emit_call(context, builder, word(code_of(compiled)), signature, values)
     builder.ret(builder.zext(failed, word))
 
     library.add_ir_module(module)

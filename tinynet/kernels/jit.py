@@ -78,8 +78,8 @@ def entry(
 
     def decorate(function: Callable[P, None]) -> Callable[P, None]:
         compiled: Any = jit(fastmath, from_python=True)(function)
-        noted: Any = compiled if config.DISABLE_JIT else recording.Entry(compiled)
-        return cast(Callable[P, None], noted)
+        usable: Any = compiled if config.DISABLE_JIT else recording.noted(compiled)
+        return cast(Callable[P, None], usable)
 
     return decorate
 

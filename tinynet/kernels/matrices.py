@@ -135,7 +135,11 @@ def _overlap(out: Array, a: Array, b: Array) -> bool:
 
 def is_large(m: int, b: Array) -> bool:
     """Whether a product of m rows with b is one of large matrices, below."""
-    return b.nbytes > _LARGE_BYTES and m >= _LARGE_ROWS
+    return _is_large(m, b.nbytes)
+
+
+def _is_large(m: int, size: int) -> bool:
+    return size > _LARGE_BYTES and m >= _LARGE_ROWS
 
 
 def fill(a: Array, b: Array, transpose_a: bool, transpose_b: bool, c: Array) -> None:
@@ -143,32 +147,26 @@ def fill(a: Array, b: Array, transpose_a: bool, transpose_b: bool, c: Array) -> 
     m, n = c.shape
     k = a.shape[0] if transpose_a else a.shape[1]
     size = c.itemsize
-    if k == 0:
+    direct = None if transpose_b else _direct_plan(m, k, n, transpose_a, size)
+    if direct is not None:
+        _share_strips(pool_for(direct.work), strip_address(c.dtype), a, b, c, direct.strips)
+    elif k == 0:
         c[...] = 0
     elif is_large(m, b):
         rows, panels = _packed(a, b, transpose_a, transpose_b)
         multiply(rows, panels, c, _packed_plan(m, k, n, size))
-    elif not transpose_b:
-        _product(a, b, c, transpose_a)
     elif k * n < m * (k + n):
         if not transpose_a and k * n * size <= _OWN_COPY_BYTES:
             _times_transposed(a, b, c, turned=False)
         else:
-            _product(a, _transposed(b), c, transpose_a)
+            fill(a, _transposed(b), transpose_a, False, c)
     # With few rows, C.T = op(b).T @ op(a).T has less to transpose: a and c instead of b.
     elif not transpose_a and m * k * size <= _OWN_COPY_BYTES:
         _times_transposed(b, a, c, turned=True)
     else:
         c_transposed = empty((n, m), c.dtype)
-        _product(b, a if transpose_a else _transposed(a), c_transposed, False)
+        fill(b, a if transpose_a else _transposed(a), False, False, c_transposed)
         transpose(c_transposed, c)
-
-
-def _product(a: Array, b: Array, c: Array, transpose_a: bool) -> None:
-    """c = a @ b, or a.T @ b: what `multiply` does, on a shorter way from Python."""
-    k, n = b.shape
-    product = product_plan(len(c), k, n, transpose_a, c.itemsize)
-    _share_strips(pool_for(product.work), strip_address(c.dtype), a, b, c, product.strips)
 
 
 @entry()
@@ -213,7 +211,18 @@ def product_plan(m: int, k: int, n: int, transpose_a: bool, itemsize: int) -> Pl
     return plan(strips, together=len(cuts) if whole_rows else 1)
 
 
-on_change.append(lambda threads: product_plan.cache_clear())
+@lru_cache(maxsize=256)
+def _direct_plan(m: int, k: int, n: int, transpose_a: bool, itemsize: int) -> Plan | None:
+    """The `product_plan` where nothing is to be copied first."""
+    if k == 0 or _is_large(m, k * n * itemsize):
+        return None
+    return product_plan(m, k, n, transpose_a, itemsize)
+
+
+@on_change.append
+def _forget_plans(threads: int) -> None:
+    product_plan.cache_clear()
+    _direct_plan.cache_clear()
 
 
 def _transposed(x: Array) -> Array:

@@ -23,7 +23,7 @@ from numba.core.registry import cpu_target
 from numpy.typing import NDArray
 
 from tinynet.kernels import atomics
-from tinynet.kernels.jit import jit
+from tinynet.kernels.jit import ZERO, jit
 from tinynet.kernels.outline import code_of, emit_call
 from tinynet.kernels.recording import Call, Fill, Recording
 from tinynet.kernels.threads import compiler_lock
@@ -54,15 +54,20 @@ class Program:
         self._fills = [(fill, array) for fill, array, _ in recording.fills]
         self.most_steps = _MOST_STEPS if all(early for *_, early in recording.fills) else 1
         self._calls = recording.calls  # which keep the arrays
+        self._functions: list[int] = []
+        self._starts: list[int] = []  # of the arguments of each call among the words
+        self._arrays: list[tuple[int, NDArray[Any]]] = []  # which word is the address of which
         words: list[int] = []
-        starts, functions = [], []
         for call in recording.calls:
-            functions.append(_unpacker(call).address)
-            starts.append(len(words))
-            _pack(call.arguments, words)
+            self._functions.append(_unpacker(call).address)
+            self._starts.append(len(words))
+            _pack(call.arguments, words, self._arrays)
         self._words = np.array(words, np.int64)
-        places = self._words.ctypes.data + 8 * np.array(starts)
-        self._table = np.column_stack([np.array(functions, np.int64), places])
+        self._table = self._table_for(self._words)
+
+    def _table_for(self, words: NDArray[np.int64]) -> NDArray[np.int64]:
+        places = words.ctypes.data + 8 * np.array(self._starts)
+        return np.column_stack([np.array(self._functions, np.int64), places])
 
     def play(self, steps: int = 1, inputs: Sequence[tuple[Words, Words]] = ()) -> None:
         """Make all the calls again, so many times.
@@ -101,31 +106,48 @@ def _filled(fill: Fill, array: Words, steps: int) -> Words:
 
 @jit(from_python=True)
 def _play(table: NDArray[np.int64], feeds: NDArray[np.int64], steps: int) -> int:
-    """All calls, for each step; whether one of them failed. Feeds are (to, from, how many)."""
+    """All calls, for each step; whether one of them failed."""
     failed = 0
     for step in range(steps):
-        for i in range(len(feeds)):
-            to, values, size = feeds[i]
-            for j in range(size):
-                atomics.store(to + 8 * j, atomics.load(values + 8 * (step * size + j)))
-        for i in range(len(table)):
-            failed |= atomics.call(table[i, 0], table[i, 1], 0)
+        feed(feeds, step)
+        failed |= make_calls(table, ZERO, len(table))
+    return failed
+
+
+@jit()
+def feed(feeds: NDArray[np.int64], step: int) -> None:
+    """Put in place what this step is given; feeds are (to, from, how many)."""
+    for i in range(len(feeds)):
+        to, values, size = feeds[i]
+        for j in range(size):
+            atomics.store(to + 8 * j, atomics.load(values + 8 * (step * size + j)))
+
+
+@jit()
+def make_calls(table: NDArray[np.int64], first: int, last: int) -> int:
+    """Some of the calls; whether one of them failed."""
+    failed = 0
+    for i in range(first, last):
+        failed |= atomics.call(table[i, 0], table[i, 1], 0)
     return failed
 
 
 # --- arguments in memory -------------------------------------------------------------------------
 
 
-def _pack(arguments: tuple[Any, ...], words: list[int]) -> None:
+def _pack(
+    arguments: tuple[Any, ...], words: list[int], arrays: list[tuple[int, NDArray[Any]]]
+) -> None:
     """Append arguments as integers of 64 bits: an array as its size, place, shape and strides."""
     for argument in arguments:
         match argument:
             case np.ndarray():
+                arrays.append((len(words) + 2, argument))
                 words += argument.size, argument.itemsize, argument.ctypes.data
                 words += argument.shape
                 words += argument.strides
             case tuple():
-                _pack(argument, words)
+                _pack(argument, words, arrays)
             case float() | np.floating():
                 words.append(int(np.float64(argument).view(np.int64)))
             case _:

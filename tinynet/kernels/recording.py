@@ -50,12 +50,14 @@ class Recording:
     calls: of entries.
     fills: Python functions, the arrays that they fill for each step, and whether `early`.
     complete: whether that is all that happened, as far as the kernels know.
+    apart: how many of the calls, the first ones, have nothing to do with other steps; None: all.
     """
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.fills: list[tuple[Fill, NDArray[Any], bool]] = []
         self.complete = True
+        self.apart: int | None = None
 
 
 @contextmanager
@@ -89,6 +91,15 @@ def not_recorded() -> None:
     """Say that something was done without an entry, which playing would leave out."""
     if _recordings and (recording := _recordings.get(get_ident())):
         recording.complete = False
+
+
+def in_order() -> None:
+    """Say that what comes now depends on the steps before, where nothing up to here does.
+
+    What comes before it may then be done for several steps at once: see `players`.
+    """
+    if _recordings and (recording := _recordings.get(get_ident())):
+        recording.apart = len(recording.calls)
 
 
 def noted(function: Any) -> Callable[..., Any]:

@@ -44,7 +44,7 @@ def set_num_threads(threads: int) -> None:
             tell(_threads)
 
 
-def _processors() -> int:
+def processors() -> int:
     """How many processors this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -54,7 +54,7 @@ def _processors() -> int:
 def _from_environment() -> int:
     given = os.environ.get("TINYNET_NUM_THREADS", "")
     if not given:
-        return min(_processors(), MOST_THREADS)
+        return min(processors(), MOST_THREADS)
     try:
         return int(given)
     except ValueError:

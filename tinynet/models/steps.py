@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet import kernels, layers, losses, metrics, optimizers
-from tinynet.kernels.recording import record
+from tinynet.kernels.recording import Recording, in_order, record
 from tinynet.layers.base import Array, Layer
 from tinynet.models.data import Batches, Labels, take
 from tinynet.models.loop import Running
@@ -104,13 +104,16 @@ class _Steps:
         return 1
 
     def _record(self, batch: Batch) -> None:
-        from tinynet.kernels.program import program_of  # which needs numba
-
         with record() as recording:
             self._in_python(batch)
-        self._program = program_of(recording)
+        self._program = self._program_of(recording)
         self._may_record = self._program is not None
         self._at_once = 1
+
+    def _program_of(self, recording: Recording) -> Any:
+        from tinynet.kernels.program import program_of  # which needs numba
+
+        return program_of(recording)
 
     def _play(self, steps: int, inputs: Inputs) -> None:
         start = time.perf_counter()
@@ -241,6 +244,12 @@ class _StepsInOrder(_Steps):
             for place in places
         ]
 
+    def _program_of(self, recording: Recording) -> Any:
+        from tinynet.kernels.players import players_of
+
+        weights = [array for layer in self._model.layers for array in layer.weights]
+        return players_of(recording, [*self._arrays, *weights])
+
     def _record(self, batch: Batch) -> None:
         super()._record(batch)
         if self._program is not None:
@@ -271,6 +280,7 @@ class ScoringSteps(_StepsInOrder):
     def _in_python(self, batch: Batch) -> None:
         x, y, *weights = (array[batch] for array in self._arrays)
         self._score(x, y, *weights)
+        in_order()
         self._running.add(self._model.loss.losses, y, self._model.loss.prediction)
 
 

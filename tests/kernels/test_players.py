@@ -102,9 +102,9 @@ def test_a_program_where_one_thread_does_it_all(monkeypatch: pytest.MonkeyPatch)
     assert type(make(recording, [x])).__name__ == "Program"
     kernels.set_num_threads(2)
     assert type(make(recording, [x])).__name__ == "Players"
-    monkeypatch.setattr(module, "_MOST_BYTES", 11)
+    monkeypatch.setattr(module, "_MOST_BYTES", 23)
     assert type(make(recording, [x])).__name__ == "Program"
-    monkeypatch.setattr(module, "_MOST_BYTES", 12)
+    monkeypatch.setattr(module, "_MOST_BYTES", 24)
     assert type(make(recording, [x])).__name__ == "Players"
     with record() as recording:
         each_time(lambda values: values.fill(1), x)

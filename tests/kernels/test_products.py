@@ -168,6 +168,17 @@ def test_any_number_of_threads_gives_the_same_bits(kernel: Callable[[], Any]) ->
         np.testing.assert_equal(result, results[0])
 
 
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 5])
+def test_a_dense_layer_of_few_inputs_and_many_units(k: int) -> None:
+    """It is too large not to be cut into parts along k, and has hardly any k."""
+    m, n = 1, 6000 if k > 2 else 16_384 // k
+    x, kernel = numbers("float32", m, k), numbers("float32", k, n)
+    for _ in range(3):
+        spoilt = [np.full(4 * m * n, np.nan, np.float32) for _ in range(4)]
+        del spoilt  # memory that is likely to be used next
+        np.testing.assert_array_equal(compiled.dense(x, kernel, None), x @ kernel)
+
+
 def test_operands_that_do_not_fit_are_refused_before_anything_is_read() -> None:
     a, b = numbers("float32", 4, 3), numbers("float32", 3, 5)
     for wrong in (

@@ -37,7 +37,7 @@ _MOST_ROWS = 64
 # columns shared out instead, half of the rows came from the other thread's cache each time: an
 # update of 80,000 weights took 28 microseconds instead of 16.
 _LEAST_SPLIT = 16_384
-_PARTS = 4
+_PARTS = 4  # which `_dense` adds up one by one
 
 
 def dense(
@@ -82,7 +82,7 @@ class _Layer(NamedTuple):
 @lru_cache(maxsize=256)
 def _prepare(m: int, k: int, n: int, dtype: np.dtype[Any]) -> _Layer:
     size = dtype.itemsize
-    parts = _PARTS if k * n >= _LEAST_SPLIT else 1
+    parts = _PARTS if k >= _PARTS and k * n >= _LEAST_SPLIT else 1
     bounds = [k * part // parts for part in range(parts + 1)]
     forward = plan([
         strip(

@@ -12,8 +12,8 @@ kernels told that there is nobody to help. Each thread takes the next step that 
 An evaluation adds up losses and hits over the batches, and sums have to be taken in order to have
 the same bits each time. So after `recording.in_order` a thread waits until the step before is done.
 
-What it bought: mlp-128 predicts 10,000 images in 9.4 milliseconds instead of 11.5, and where one
-core is slower than the other in two thirds of the time.
+What it bought: mlp-128 predicts 10,000 images in 9.4 milliseconds instead of 11.5, and, where
+one core is slower than the other, in two thirds of the time.
 """
 
 import ctypes
@@ -30,9 +30,9 @@ from tinynet.kernels.recording import Recording
 from tinynet.kernels.thread_count import get_num_threads, processors
 from tinynet.kernels.threads import pool_for, share
 
-# What a step works on may be so large that each thread has it again; with larger batches it is left
-# to the kernels to share out their work, which is then enough.
-_MOST_BYTES = 1 << 25
+# What the steps of all threads work on may be so large together. With larger batches it is left to
+# the kernels to share out their work, which is then enough.
+_MOST_BYTES = 1 << 26
 
 _PAGE = 4096
 
@@ -53,7 +53,7 @@ def players_of(recording: Recording, shared: Iterable[NDArray[Any]]) -> "Program
     own = own_arrays(recording, shared)
     size = sum(array.nbytes for array in own.values())
     count = min(get_num_threads(), processors())
-    if count == 1 or recording.fills or size > _MOST_BYTES:
+    if count == 1 or recording.fills or size * count > _MOST_BYTES:
         return Program(recording)
     return Players(recording, own, count)
 
@@ -91,8 +91,8 @@ class Players(Program):
         return words, list(copies.values())
 
     def play(self, steps: int = 1, inputs: Sequence[tuple[Words, Words]] = ()) -> None:
-        """As `Program.play`; the arrays of the recorded step are left as they are, or not."""
-        if steps == 1:
+        """As `Program.play`; what is in the arrays of the recorded step afterwards is left open."""
+        if steps < 2 * len(self._own_words):
             super().play(steps, inputs)
             return
         feeds = np.array(

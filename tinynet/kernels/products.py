@@ -88,7 +88,7 @@ def plan(
     c_step: int = 0,
     together: int = 1,
 ) -> Plan:
-    """The plan with these strips; a task is so many of them, or one if not all have work."""
+    """The plan with these strips. A task is ``together`` of them, or one if not all have work."""
     written = [strip for strip in strips if strip.outer > 0 and strip.inner > 0]
     complete = len(written) == len(strips)
     work = items * sum(s.rows * s.columns * s.outer * s.inner for s in written)

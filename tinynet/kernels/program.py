@@ -42,6 +42,14 @@ def program_of(recording: Recording) -> "Program | None":
     return Program(recording) if recording.complete and recording.calls else None
 
 
+class _Unpacker(NamedTuple):
+    address: int
+    library: Any  # which has the code
+
+
+_unpackers: dict[tuple[Any, tuple[Any, ...]], _Unpacker] = {}
+
+
 def is_warm() -> bool:
     """Whether something was recorded in this process: what playing needs is compiled, or most."""
     return bool(_unpackers)
@@ -154,14 +162,7 @@ def _pack(
                 words.append(int(argument))
 
 
-class _Unpacker(NamedTuple):
-    address: int
-    library: Any  # which has the code
-
-
 _OWNDATA = 4  # of the flags of an array, as NumPy numbers them
-
-_unpackers: dict[tuple[Any, tuple[Any, ...]], _Unpacker] = {}
 
 
 def _unpacker(call: Call) -> _Unpacker:

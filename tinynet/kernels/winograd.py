@@ -357,6 +357,9 @@ def _on_y(tile: int, g: Geometry) -> Place:
     return _on_image(tile, ZERO, ZERO, g.rows, g.columns, g.c_out, g)
 
 
+# These four are called through `_addresses`, which knows the types of their arguments.
+
+
 @jit()
 def _x_to_v(x: Array, first: int, last: int, v: Array, g: Geometry) -> None:
     for t in range(first, last):

@@ -334,7 +334,8 @@ def _can_be_scored(model: Any, running: Running) -> bool:
 
 def _least_steps() -> int:
     program = sys.modules.get("tinynet.kernels.program")
-    return _LEAST_STEPS_NEXT if program and program.is_warm() else _LEAST_STEPS
+    is_warm = getattr(program, "is_warm", None)  # another thread may be importing the module
+    return _LEAST_STEPS_NEXT if is_warm and is_warm() else _LEAST_STEPS
 
 
 def _debugging() -> bool:

@@ -74,43 +74,35 @@ class Players(Program):
         calls = len(recording.calls)
         self._apart = calls if recording.apart is None else recording.apart
         self._pool = pool_for(1 << 62)
-        self._own_words = [self._words_of_player(own) for _ in range(count)]
-        self._tables = np.stack([self._table_for(words) for words, _ in self._own_words])
-
-    def _words_of_player(
-        self, own: dict[int, NDArray[Any]]
-    ) -> tuple[NDArray[np.int64], list[NDArray[Any]]]:
-        """The arguments of all calls, with copies of these arrays, and the copies."""
-        copies = {key: _copy(owner) for key, owner in own.items()}
-        words = self._words.copy()
-        for at, array in self._arrays:
-            owner = _owner(array)
-            if id(owner) in copies:
-                words[at] += copies[id(owner)].ctypes.data - owner.ctypes.data
-        words[words == self._pool] = 0
-        return words, list(copies.values())
+        starts = {key: owner.ctypes.data for key, owner in own.items()}
+        sizes = {key: owner.nbytes for key, owner in own.items()}
+        owners = [(at, id(_owner(array))) for at, array in self._arrays]
+        own_places = [(at, key) for at, key in owners if key in own]
+        alone = np.where(self._words == self._pool, 0, self._words)
+        self._own_words = np.tile(alone, (count, 1))
+        self._copies = []
+        for words in self._own_words:
+            copies, moves = _copy(starts, sizes)
+            self._copies.append(copies)
+            for at, key in own_places:
+                words[at] += moves[key]
+        self._tables = np.stack([self._table_for(words) for words in self._own_words])
 
     def play(self, steps: int = 1, inputs: Sequence[tuple[Words, Words]] = ()) -> None:
         """As `Program.play`; what is in the arrays of the recorded step afterwards is left open."""
-        if steps < 2 * len(self._own_words):
+        count = len(self._own_words)
+        if steps < 2 * count:
             super().play(steps, inputs)
             return
-        feeds = np.array(
-            [
-                [(words.ctypes.data + self._offset(to), values.ctypes.data, to.size)
-                 for to, values in inputs]
-                for words, _ in self._own_words
-            ],
-            np.int64,
-        ).reshape(len(self._own_words), len(inputs), 3)  # fmt: skip
+        feeds = np.empty((count, len(inputs), 3), np.int64)
+        to_own = self._own_words.ctypes.data - self._words.ctypes.data
+        for i, (to, values) in enumerate(inputs):
+            feeds[:, i] = to.ctypes.data + to_own, values.ctypes.data, to.size
+        feeds[:, :, 0] += self._own_words.strides[0] * np.arange(count)[:, np.newaxis]
         memory = np.zeros(_BYTES // 8, np.int64)
         _play(self._pool, self._tables, feeds, self._apart, steps, memory.ctypes.data)
         if memory[_FAILED // 8]:
             raise RuntimeError("a kernel of a recorded step failed")
-
-    def _offset(self, place: Words) -> int:
-        """How far into the words this place is, in bytes."""
-        return place.ctypes.data - self._words.ctypes.data
 
 
 def _arrays(arguments: Any) -> Iterator[NDArray[Any]]:
@@ -128,13 +120,18 @@ def _owner(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-def _copy(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """Its bytes elsewhere, at the same place of a page."""
-    room = np.empty(array.nbytes + _PAGE, np.uint8)
-    start = (array.ctypes.data - room.ctypes.data) % _PAGE
-    copy = room[start : start + array.nbytes]
-    ctypes.memmove(copy.ctypes.data, array.ctypes.data, array.nbytes)
-    return copy
+def _copy(
+    starts: dict[int, int], sizes: dict[int, int]
+) -> tuple[NDArray[np.uint8], dict[int, int]]:
+    """Copies of what is in memory there, each at the same place of a page, and how far away."""
+    room = np.empty(sum(sizes.values()) + _PAGE * len(sizes), np.uint8)
+    at, moves = room.ctypes.data, {}
+    for key, start in starts.items():
+        at += (start - at) % _PAGE
+        ctypes.memmove(at, start, sizes[key])
+        moves[key] = at - start
+        at += sizes[key]
+    return room, moves
 
 
 @jit(from_python=True)

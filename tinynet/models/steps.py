@@ -12,7 +12,8 @@ import itertools
 import os
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -38,18 +39,13 @@ _LOSSES = losses.SparseCategoricalCrossentropy, losses.CategoricalCrossentropy
 _OPTIMIZERS = optimizers.SGD, optimizers.Adam
 _METRICS = metrics.SparseCategoricalAccuracy, metrics.CategoricalAccuracy
 
-# All classes concerned, with their methods: somebody who wants to look on may replace some.
+# All classes concerned, with what they define: somebody who wants to look on may replace methods.
 _OURS: dict[type, dict[str, Any]] = {}
 
 
 def _remember(classes: Iterable[type]) -> None:
     bases = {base for cls in classes for base in cls.__mro__}
-    _OURS.update({cls: _methods(cls) for cls in bases - _OURS.keys()})
-
-
-def _methods(cls: type) -> dict[str, Any]:
-    """What a class defines, but for data: Python itself adds some, such as ``__annotations__``."""
-    return {name: value for name, value in vars(cls).items() if callable(value) or name[:2] != "__"}
+    _OURS.update({cls: dict(vars(cls)) for cls in bases - _OURS.keys()})
 
 
 _remember((*_LAYERS, *_LOSSES, *_OPTIMIZERS, *_METRICS))
@@ -238,11 +234,7 @@ class _StepsInOrder(_Steps):
         steps = min(most, (len(self._arrays[0]) - self._position) // self._batch_size)
         starts = self._position + self._batch_size * np.arange(steps)
         self._position += steps * self._batch_size
-        return steps, [
-            (place, array.ctypes.data + array.strides[0] * starts)
-            for array, places in zip(self._arrays, self._places, strict=True)
-            for place in places
-        ]
+        return steps, [(place, begin + stride * starts) for place, begin, stride in self._places]
 
     def _program_of(self, recording: Recording) -> Any:
         from tinynet.kernels.players import players_of
@@ -253,8 +245,13 @@ class _StepsInOrder(_Steps):
     def _record(self, batch: Batch) -> None:
         super()._record(batch)
         if self._program is not None:
-            self._places = [self._program.places_of(part) for part in self._parts_used(batch)]
-            self._may_record = all(self._places)
+            found = [self._program.places_of(part) for part in self._parts_used(batch)]
+            self._may_record = all(found)
+            self._places = [
+                (place, array.ctypes.data, array.strides[0])
+                for array, places in zip(self._arrays, found, strict=True)
+                for place in places
+            ]
 
     def _parts_used(self, batch: Batch) -> list[Array]:
         """For each of the arrays, what kernels had of it, or in its place, in the step recorded."""
@@ -348,14 +345,30 @@ def _debugging() -> bool:
 def _are_ours(parts: Collection[Any], classes: Iterable[type]) -> bool:
     """Whether they are all of these classes, and all methods are still this library's."""
     kinds = {type(part) for part in parts}
-    bases = {base for kind in kinds for base in kind.__mro__}
     return (
         kinds.issubset(classes)
         and not any(map(_has_own_methods, parts))
-        and all(_methods(cls) == _OURS[cls] for cls in bases)
+        and all(_is_as_it_was(base) for base in {base for kind in kinds for base in kind.__mro__})
     )
 
 
 def _has_own_methods(part: Any) -> bool:
     """Whether the object has a method of its class replaced by one of its own."""
-    return any(callable(getattr(type(part), name, None)) for name in vars(part))
+    kind: Any = type(part)
+    return not vars(part).keys().isdisjoint(_method_names(kind))
+
+
+@cache
+def _method_names(cls: type) -> frozenset[str]:
+    return frozenset(name for name in dir(cls) if callable(getattr(cls, name, None)))
+
+
+def _is_as_it_was(cls: type) -> bool:
+    """Whether a class has the methods that it had when it was `_remember`ed."""
+    now, before = vars(cls), _OURS[cls]
+    return now == before or _methods(now) == _methods(before)
+
+
+def _methods(defined: Mapping[str, Any]) -> dict[str, Any]:
+    """What a class defines, but for data: Python itself adds some, such as ``__annotations__``."""
+    return {key: value for key, value in defined.items() if callable(value) or key[:2] != "__"}

@@ -26,11 +26,13 @@ from tinynet.kernels.threads import pool_for, share
 from tinynet.kernels.tile import (
     MAX_ROWS,
     call_strip,
+    empty_lines,
     next_columns,
     panel_width,
     panels,
     strip_address,
     tile_rows,
+    whole_vectors,
 )
 from tinynet.kernels.transpose import (
     block_lanes,
@@ -38,7 +40,6 @@ from tinynet.kernels.transpose import (
     transpose,
     transpose_block,
     transpose_into,
-    transpose_serially,
 )
 
 _STRIP_TILES = 8
@@ -275,15 +276,16 @@ def times_transposed_part(
     if first == last:
         return
     rows = last - first
-    y_transposed = np.empty(k * n, y.dtype)
-    transpose_serially(y, y_transposed, n, k)
+    room = whole_vectors(n, y.itemsize)
+    y_transposed = empty_lines(k * room, y)
+    transpose_into(y, y_transposed, 0, room, n, k)
     result, at = (np.empty(rows * n, c.dtype), 0) if turned else (c, first * n)
     column = 0
     while column < n:
         width = next_columns(n - column, x.itemsize)
         height = tile_rows(rows, width, x.itemsize)
         call_strip(
-            address, x, first * k, height * k, k, 0, 1, y_transposed, column, 0, n,
+            address, x, first * k, height * k, k, 0, 1, y_transposed, column, 0, room,
             result, at + column, n, rows, height, width, 1, k, False,
         )  # fmt: skip
         column += width

@@ -46,7 +46,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from tinynet.kernels.jit import cached
+from tinynet.kernels.jit import cached, jit
 from tinynet.kernels.vectors import (
     REGISTERS,
     first_lanes,
@@ -74,9 +74,10 @@ _POINTER_ROWS = 4
 # A and B are fetched into the cache so many k before they are needed: CPUs see by themselves which
 # lines come next, but not beyond a page, which may be 8 rows of B, or 1 of the A of A.T @ B. That
 # takes a Xeon 10 to 20% less for (784, 256) @ (256, 300) with A transposed, and 2% more where k is
-# 32 and all is in the cache. Flat tiles do little else than read, and are left out, and so are full
-# ones of short vectors, which have few multiply-adds to do it beside: with AVX2, (784, 32) @
-# (32, 128) took 10% longer.
+# 32 and all is in the cache. A row of B that begins inside a line ends in one more: without that,
+# products took up to 11% longer where B has 300 columns. Flat tiles do little else than read, and
+# are left out, and so are full ones of short vectors, which have few multiply-adds to do it beside:
+# with AVX2, (784, 32) @ (32, 128) took 10% longer.
 _AHEAD = 8
 _FETCHING_ROWS = range(5, MAX_ROWS + REGISTERS.has_masks)
 _LINE_BYTES = 64
@@ -111,6 +112,24 @@ def tile_rows(rows: int, columns: int, itemsize: int) -> int:
     """How many rows to do at once: 32 are 11 + 11 + 10, as a flat tile has too few sums to do."""
     vectors = -(-columns * itemsize // VECTOR_BYTES)
     return -(-rows // -(-rows // ROWS[vectors - 1]))
+
+
+@in_either
+def whole_vectors(columns: int, itemsize: int) -> int:
+    """Room for so many columns in a row of whole vectors."""
+    lanes = VECTOR_BYTES // itemsize
+    return -(-columns // lanes) * lanes
+
+
+@jit()
+def empty_lines(size: int, like: Any) -> Any:
+    """np.empty in the dtype of an array, which begins with a cache line.
+
+    Vectors of a line's length are then in one line each and not in two. A @ B.T, with a copy of B
+    of whole vectors that begins so, takes a Xeon up to 8% less, and an epoch of the CNN 5%.
+    """
+    array = np.empty(size + _LINE_BYTES // like.itemsize, like.dtype)
+    return array[-array.ctypes.data % _LINE_BYTES // like.itemsize :][:size]
 
 
 # --- the tile ------------------------------------------------------------------------------------
@@ -297,8 +316,9 @@ def _emit_tile(
 
     if rows in _FETCHING_ROWS:
         later = builder.gep(b, [builder.mul(at.b_inner, index(_AHEAD))])
-        for line in range(0, vectors * VECTOR_BYTES, _LINE_BYTES):
-            prefetch(builder, later, line)
+        width = vectors * VECTOR_BYTES
+        for byte in (*range(0, width, _LINE_BYTES), width - 1):
+            prefetch(builder, later, byte)
         for r in (0, rows - 1):  # which in A.T @ B are in one line or two; else both are there
             later = builder.gep(entry_of_a(r), [builder.mul(at.a_inner, index(_AHEAD))])
             prefetch(builder, later, 0)

@@ -52,7 +52,14 @@ from tinynet.kernels.outline import address_of, call_at
 from tinynet.kernels.products import sum_of_parts, zero_bias
 from tinynet.kernels.reference import Array, Shape4
 from tinynet.kernels.threads import pool_for, share
-from tinynet.kernels.tile import MAX_ROWS, call_strip, panel_width, strip_address, tile_rows
+from tinynet.kernels.tile import (
+    MAX_ROWS,
+    call_strip,
+    empty_lines,
+    panel_width,
+    strip_address,
+    tile_rows,
+)
 from tinynet.kernels.transform import Matrix, Place, both_sides
 from tinynet.kernels.transpose import swap_channels
 from tinynet.kernels.vectors import in_either
@@ -185,8 +192,8 @@ def _conv2d_chunk(
     first, last = all_tiles * number // tasks, all_tiles * (number + 1) // tasks
     if first == last:
         return
-    v = np.empty(PRODUCTS * (last - first) * g.c_in, x.dtype)
-    m = np.empty(PRODUCTS * (last - first) * g.c_out, x.dtype)
+    v = empty_lines(PRODUCTS * (last - first) * g.c_in, x)
+    m = empty_lines(PRODUCTS * (last - first) * g.c_out, x)
     call_at(x_to_v, _x_to_v, (x, first, last, v, g))
     _multiply(strip, v, u, m, last - first, g.c_in, g.c_out)
     call_at(m_to_y, _m_to_y, (m, first, last, y, g))
@@ -238,10 +245,11 @@ def _kernel_gradient_part(
     all_tiles = g.images * g.tile_rows * g.tile_columns
     first, last = all_tiles * number // _PARTS, all_tiles * (number + 1) // _PARTS
     size = g.c_in * g.c_out + _GAP
-    du = np.zeros(PRODUCTS * size, x.dtype)
+    du = empty_lines(PRODUCTS * size, x)
+    du[:] = x.dtype.type(0)
     chunk = min(_CHUNK, last - first)
-    v = np.empty(PRODUCTS * chunk * g.c_in, x.dtype)
-    m = np.empty(PRODUCTS * chunk * g.c_out, x.dtype)
+    v = empty_lines(PRODUCTS * chunk * g.c_in, x)
+    m = empty_lines(PRODUCTS * chunk * g.c_out, x)
     while first < last:
         end = min(first + _CHUNK, last)
         call_at(x_to_v, _x_to_v, (x, first, end, v, g))
@@ -302,8 +310,8 @@ def _input_gradient_of_images(
     dx[begin * size : end * size] = dx.dtype.type(0)
     tiles = g.tile_rows * g.tile_columns
     chunk = min(_CHUNK, (end - begin) * tiles)
-    m = np.empty(PRODUCTS * chunk * g.c_out, dy.dtype)
-    v = np.empty(PRODUCTS * chunk * g.c_in, dy.dtype)
+    m = empty_lines(PRODUCTS * chunk * g.c_out, dy)
+    v = empty_lines(PRODUCTS * chunk * g.c_in, dy)
     for first in range(begin * tiles, end * tiles, chunk):
         last = min(first + chunk, end * tiles)
         call_at(dy_to_m, _dy_to_m, (dy, first, last, m, g))

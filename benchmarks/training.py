@@ -18,11 +18,11 @@ What is measured, on random images (the arithmetic does not depend on what they 
 How: each framework works in a process of its own with ``--threads`` threads. First all must agree:
 on predictions and evaluation with the same weights, and on the losses of unshuffled training steps
 from there. Then they take turns, round after round. A turn is epochs for a second at least, of
-which the median counts, as one epoch follows another; and predict and evaluate once each, as they
-are used. (Repeated for a second, jax-scan's of mlp-128 take 17 milliseconds instead of 28.) Import,
-compilation (most of it happens while results are checked) and the first round are not counted, and
-stand in a table of their own. What is not the framework's work, such as making tensors of the
-arrays, is done before.
+which the median counts, as one epoch follows another; and predict and evaluate three times, each
+after a pause, as they are used, of which the median counts. (Repeated for a second without pauses,
+jax-scan's of mlp-128 take 17 milliseconds instead of 28.) Import, compilation (most of it happens
+while results are checked) and the first round are not counted, and stand in a table of their own.
+What is not the framework's work, such as making tensors of the arrays, is done before.
 
 Printed are median, fastest and slowest round, and tinynet's time divided by each peer's: round by
 round, then the median. At the end stand the limits: tinynet's time divided by that of the fastest
@@ -45,6 +45,7 @@ import statistics
 import sys
 import tempfile
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ INFERENCE_LIMITS = {"mlp-128": 0.6, "cnn": 0.6}
 PEAK_SHARE = 0.5
 
 TURN = 1.0  # seconds, of epochs
+CALLS = {"fit": 1, "predict": 3, "evaluate": 3}  # in a turn
 
 Seconds = dict[str, list[float]]  # framework -> one entry for each round
 
@@ -252,10 +254,11 @@ def compare(
                 if turn == 0:
                     result.first[work][name] = worker.ask(work)
                 else:
-                    seconds = machine.turn(
-                        lambda worker=worker, work=work: worker.ask(work, **settings[work])
-                    )
-                    result.seconds[work][name].append(seconds)
+                    times = [
+                        machine.turn(partial(worker.ask, work, **settings[work]))
+                        for _ in range(1 if args.quick else CALLS[work])
+                    ]
+                    result.seconds[work][name].append(statistics.median(times))
             bar.update()
         if turn and networks.has_images(model):
             result.peaks.append(max(workers[name].ask("peak") for name in ("tinynet", "numpy")))

@@ -80,7 +80,7 @@ class Players(Program):
         own_places = [(at, key) for at, key in owners if key in own]
         alone = np.where(self._words == self._pool, 0, self._words)
         self._own_words = np.tile(alone, (count, 1))
-        self._copies = []
+        self._copies = []  # the memory that these words lead to
         for words in self._own_words:
             copies, moves = _copy(starts, sizes)
             self._copies.append(copies)

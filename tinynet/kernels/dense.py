@@ -109,7 +109,7 @@ def _dense(
     if parts == 1:
         share_strips(pool, address, x.reshape(-1), kernel.reshape(-1), total, strips)
     else:
-        sums = empty_lines(_PARTS * m * n, x).reshape(_PARTS, m * n)
+        sums = empty_lines(_PARTS * m * n, total).reshape(_PARTS, m * n)
         share_strips(pool, address, x.reshape(-1), kernel.reshape(-1), sums.reshape(-1), strips)
         for i in range(m * n):
             total[i] = sums[0, i] + sums[1, i] + sums[2, i] + sums[3, i]
@@ -159,7 +159,7 @@ def _dense_gradient(
     """``dz = dy * activation'(z)``, d_bias = dz.sum(0), d_kernel = x.T @ dz, dx = dz @ kernel.T"""
     m, n = dy.shape
     k = x.shape[1]
-    dz = empty_lines(m * n, dy)
+    dz = empty_lines(m * n, d_bias)
     d_bias[:] = dy.dtype.type(0)
     row_gradient(dy.reshape(-1), y.reshape(-1), dz, 0, m, n, d_bias, 0, relu)
     share_strips(pool, address, x.reshape(-1), dz, d_kernel.reshape(-1), for_kernel)

@@ -18,9 +18,10 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 # all that is computed from it.
 Number = np.floating[Any]
 
-# A 0 in a call has a type of its own to numba, for which it compiles the function once more. This
-# one is of the type of all other integers.
+# A 0 or 1 in a call has a type of its own to numba, for which it compiles the function once more.
+# These are of the type of all other integers.
 ZERO: Any = np.intp(0)
+ONE: Any = np.intp(1)
 
 config: Any = numba.config  # what the variables NUMBA_... say
 

@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.kernels.jit import entry, jit, plain
+from tinynet.kernels.jit import ZERO, entry, jit, plain
 from tinynet.kernels.memory import empty, give
 from tinynet.kernels.products import Plan, Strip, multiply, plan, share_strips, strip
 from tinynet.kernels.reference import Array
@@ -278,7 +278,7 @@ def times_transposed_part(
     rows = last - first
     room = whole_vectors(n, y.itemsize)
     y_transposed = empty_lines(k * room, y)
-    transpose_into(y, y_transposed, 0, room, n, k)
+    transpose_into(y, y_transposed, ZERO, room, n, k)
     result, at = (np.empty(rows * n, c.dtype), 0) if turned else (c, first * n)
     column = 0
     while column < n:

@@ -50,7 +50,7 @@ from numba import types
 from numba.core.compiler_lock import global_compiler_lock
 
 from tinynet.kernels import atomics, denormals
-from tinynet.kernels.jit import ZERO, cached, config, jit
+from tinynet.kernels.jit import ONE, ZERO, cached, config, jit
 from tinynet.kernels.thread_count import MOST_THREADS, on_change
 from tinynet.kernels.thread_count import get_num_threads as get_num_threads
 from tinynet.kernels.thread_count import set_num_threads as set_num_threads
@@ -176,7 +176,7 @@ def _work(pool: int, thread: int) -> None:
         done, looks = call, 0
         if atomics.load(member + _COUNT) == _STOP:
             return
-        _take_tasks(pool, call, thread, 0)
+        _take_tasks(pool, call, thread, ZERO)
 
 
 @jit()
@@ -189,7 +189,7 @@ def _start(pool: int, entry: int, arguments: int, count: int, shares: int) -> in
     call = generation << _SHARES_BITS | shares
     atomics.publish(pool + _GENERATION, generation)
     all_done = atomics.load(pool + _DONE) + count
-    own = _share_start(count, shares, 1) - 1
+    own = _share_start(count, shares, ONE) - 1
     # Before the first call: no worker may find the caller's share untouched.
     atomics.publish(_member(pool, ZERO) + _LEFT, generation << _LEFT_BITS | own)
     for thread in range(shares):
@@ -228,7 +228,7 @@ def _together(pool: int, entry: int, arguments: int, count: int) -> int:
     call = _start(pool, entry, arguments, count, shares)
     if atomics.call(entry, arguments, 0):
         atomics.add(pool + _FAILED, 1)
-    _take_tasks(pool, call, ZERO, 1)
+    _take_tasks(pool, call, ZERO, ONE)
     all_done = atomics.load(_member(pool, ZERO) + _ALL_DONE)
     looks = 0
     done = atomics.load(pool + _DONE)

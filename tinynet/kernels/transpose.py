@@ -120,14 +120,8 @@ def _transpose_some(number: int, x: Array, y: Array, y_at: int, y_row: int, m: i
 
 
 @jit()
-def transpose_serially(x: Array, y: Array, m: int, n: int) -> None:
-    """`transpose` for compiled code, without threads: x (m, n) and y (n, m), both flat."""
-    transpose_into(x, y, ZERO, m, m, n)
-
-
-@jit()
 def transpose_into(x: Array, y: Array, y_at: int, y_row: int, m: int, n: int) -> None:
-    """The same, where x.T[j, i] goes to y[y_at + j * y_row + i]."""
+    """`transpose` for compiled code, without threads: x[i * n + j] to y[y_at + j * y_row + i]."""
     for number in range(-(-n // block_lanes(x.itemsize))):
         _transpose_some(number, x, y, y_at, y_row, m, n)
 
@@ -143,4 +137,4 @@ def swap_channels(kernel: Array, backwards: bool = False) -> Array:
 @entry()
 def _transpose_each(x: Array, m: int, n: int, y: Array, backwards: bool) -> None:
     for i in range(len(x)):
-        transpose_serially(x[i], y[len(x) - 1 - i if backwards else i], m, n)
+        transpose_into(x[i], y[len(x) - 1 - i if backwards else i], ZERO, m, m, n)

@@ -192,10 +192,13 @@ def adam_updates(
         _adam(pool_for(_ADAM_OPERATIONS * size), p, g, m, v, rates)
 
 
+_TINY_SINGLE, _TINY_DOUBLE = (float(np.finfo(x).tiny) for x in (np.float32, np.float64))
+
+
 @jit()
 def _smallest(x: Array) -> Number:
     """The smallest number that is not denormal: a smaller epsilon would be 0, and 0 / 0 is NaN."""
-    return x.dtype.type(np.finfo(x.dtype).tiny)
+    return x.dtype.type(_TINY_SINGLE if x.itemsize == 4 else _TINY_DOUBLE)
 
 
 @entry()

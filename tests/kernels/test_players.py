@@ -62,7 +62,8 @@ def test_each_step_gets_its_own_results(count: int) -> None:
     np.testing.assert_allclose(y, expected, atol=1e-6)
 
 
-def test_what_is_in_order_has_the_same_bits_as_one_step_after_another() -> None:
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_what_is_in_order_has_the_same_bits_as_one_step_after_another(count: int) -> None:
     # Of sizes so different that every other order would be rounded differently.
     sizes = np.float32(10) ** (np.arange(STEPS * ROWS) % 7)
     x = (normal(STEPS * ROWS, 50) * sizes[:, np.newaxis]).astype(np.float32)
@@ -74,7 +75,7 @@ def test_what_is_in_order_has_the_same_bits_as_one_step_after_another() -> None:
         part = kernels.relu(x[:ROWS])
         in_order()
         kernels.sgd_updates([total], [part], rate)
-    players = players_of(recording, [x])
+    players = players_of(recording, [x], count)
     (place,) = players.places_of(x[:ROWS])
     for _ in range(20):
         total[...] = 0

@@ -18,7 +18,8 @@ that are needed then (losses, predictions):
     thread 1    step 1 ------------- + | step 4 ------------ + ...
 
 What it bought: mlp-128 predicts 10,000 images in 9.4 milliseconds instead of 11.5, and, where
-one core is slower than the other, in two thirds of the time.
+one core is slower than the other, in two thirds of the time. Putting off what is in order instead
+of waiting takes 4 to 7% from an evaluation.
 """
 
 import ctypes

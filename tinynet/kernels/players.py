@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from tinynet.kernels import atomics
 from tinynet.kernels.jit import ZERO, jit
-from tinynet.kernels.program import Program, Words, feed, make_calls
+from tinynet.kernels.program import Program, Words, feed, feeds_of, make_calls
 from tinynet.kernels.recording import Call, Recording
 from tinynet.kernels.thread_count import get_num_threads, processors
 from tinynet.kernels.threads import pool_for, share
@@ -86,6 +86,7 @@ class Players(Program):
         again = _owners(recording.calls[self._apart :]).keys() & own.keys()
         owners = [(at, id(_owner(array))) for at, array in self._arrays]
         own_places = [(at, key) for at, key in owners if key in own]
+        places = np.array([at for at, _ in own_places], np.intp)
         alone = np.where(self._words == self._pool, 0, self._words)
         self._own_words = np.tile(alone, (count, sets, 1))
         self._copies = []  # the memory that these words lead to
@@ -95,22 +96,21 @@ class Players(Program):
                 copies, moved = _copy({key: own[key] for key in (again if moves else own)})
                 self._copies.append(copies)
                 moves |= moved
-                for at, key in own_places:
-                    words[at] += moves[key]
-        tables = [self._table_for(words) for of_thread in self._own_words for words in of_thread]
-        self._tables = np.stack(tables).reshape(count, sets, calls, 2)
+                words[places] += np.array([moves[key] for _, key in own_places], np.int64)
+        numbers = np.arange(count * sets).reshape(count, sets, 1)
+        moved_words = self._own_words.ctypes.data - self._words.ctypes.data
+        self._away = moved_words + self._words.nbytes * numbers  # from the words to those of a set
+        self._tables = np.tile(self._table, (count, sets, 1, 1))
+        self._tables[..., 1] += self._away
 
     def play(self, steps: int = 1, inputs: Sequence[tuple[Words, Words]] = ()) -> None:
         """As `Program.play`; what is in the arrays of the recorded step afterwards is left open."""
-        count, sets, _ = self._own_words.shape
+        count, sets, *_ = self._tables.shape
         if steps < 2 * count:
             super().play(steps, inputs)
             return
-        feeds = np.empty((count, sets, len(inputs), 3), np.int64)
-        to_own = self._own_words.ctypes.data - self._words.ctypes.data
-        for i, (to, values) in enumerate(inputs):
-            feeds[:, :, i] = to.ctypes.data + to_own, values.ctypes.data, to.size
-        feeds[..., 0] += self._words.nbytes * np.arange(count * sets).reshape(count, sets, 1)
+        feeds = np.tile(feeds_of(inputs), (count, sets, 1, 1))
+        feeds[..., 0] += self._away
         memory = np.zeros(_BYTES // 8, np.int64)
         _play(self._pool, self._tables, feeds, self._apart, steps, memory.ctypes.data)
         if memory[_FAILED // 8]:

@@ -31,8 +31,6 @@ from tinynet.kernels.vectors import cgutils
 
 Words = NDArray[Any]  # of numbers of 64 bits
 
-_NO_FEEDS = np.empty((0, 3), np.int64)
-
 # At most so many steps are played at once where nothing has to be found in Python in between.
 _MOST_STEPS = 256
 
@@ -62,20 +60,14 @@ class Program:
         self._fills = [(fill, array) for fill, array, _ in recording.fills]
         self.most_steps = _MOST_STEPS if all(early for *_, early in recording.fills) else 1
         self._calls = recording.calls  # which keep the arrays
-        self._functions: list[int] = []
-        self._starts: list[int] = []  # of the arguments of each call among the words
         self._arrays: list[tuple[int, NDArray[Any]]] = []  # which word is the address of which
+        rows: list[tuple[int, int]] = []
         words: list[int] = []
         for call in recording.calls:
-            self._functions.append(_unpacker(call).address)
-            self._starts.append(len(words))
+            rows.append((_unpacker(call).address, 8 * len(words)))
             _pack(call.arguments, words, self._arrays)
         self._words = np.array(words, np.int64)
-        self._table = self._table_for(self._words)
-
-    def _table_for(self, words: NDArray[np.int64]) -> NDArray[np.int64]:
-        places = words.ctypes.data + 8 * np.array(self._starts)
-        return np.column_stack([np.array(self._functions, np.int64), places])
+        self._table = np.array(rows, np.int64) + np.array([0, self._words.ctypes.data])
 
     def play(self, steps: int = 1, inputs: Sequence[tuple[Words, Words]] = ()) -> None:
         """Make all the calls again, so many times.
@@ -92,8 +84,7 @@ class Program:
         else:
             filled = [(array, _filled(fill, array, steps)) for fill, array in self._fills]
             inputs = [*inputs, *filled]
-        feeds = [(to.ctypes.data, values.ctypes.data, to.size) for to, values in inputs]
-        if _play(self._table, np.array(feeds, np.int64) if feeds else _NO_FEEDS, steps):
+        if _play(self._table, feeds_of(inputs), steps):
             raise RuntimeError("a kernel of a recorded step failed")
 
     def places_of(self, array: NDArray[Any]) -> list[Words]:
@@ -110,6 +101,12 @@ def _filled(fill: Fill, array: Words, steps: int) -> Words:
     values = np.empty((steps, *array.shape), array.dtype)
     fill(values)
     return values
+
+
+def feeds_of(inputs: Sequence[tuple[Words, Words]]) -> NDArray[np.int64]:
+    """What `feed` takes for these arrays, and what is put into them."""
+    feeds = [(to.ctypes.data, values.ctypes.data, to.size) for to, values in inputs]
+    return np.array(feeds, np.int64).reshape(-1, 3)
 
 
 @jit(from_python=True)

@@ -377,7 +377,7 @@ def main() -> int:
     """Compare, or be one worker."""
     parser = report.arguments(__doc__, rounds=7)
     parser.add_argument("--only", nargs="+", help="cases with one of these in their name")
-    parser.add_argument("--picture", type=Path, help="draw GFLOP/s there")
+    parser.add_argument("--picture", type=report.picture, help="draw GFLOP/s there")
     report.add_patience(parser)
     parser.add_argument("--quick", action="store_true", help="one round")
     args = parser.parse_args()

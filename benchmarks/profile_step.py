@@ -39,7 +39,7 @@ from typing import Any, NamedTuple
 import networks
 import numpy as np
 import report
-from workers import Worker, matmul_rate, openblas, serve, timed
+from workers import Others, Worker, matmul_rate, openblas, serve, timed
 
 STEPS, QUICK_STEPS = 200, 20
 PLAYED_STEPS = 1000  # a fit as short as the others is not recorded
@@ -339,6 +339,7 @@ def table(found: dict[str, Any]) -> list[list[str]]:
 
 def run(args: Any) -> int:
     """Profile one model, print and write everything."""
+    others = Others()
     with Worker(__file__, "tinynet", args.threads) as worker:
         found = worker.ask(
             "profile",
@@ -361,6 +362,7 @@ def run(args: Any) -> int:
     )
     head = ["kernel, shapes", "calls", "us", "share", "GFLOP/s", "GB/s", "of the limit", "set by"]
     report.print_table(head, table(found))
+    about |= report.quiet_notes(others, {})
     settings = {"model": args.model, "batch_size": args.batch_size, "steps": args.steps}
     report.write_json(args.json, machine=about, **settings, **found)
     return 0
@@ -369,9 +371,9 @@ def run(args: Any) -> int:
 def main() -> int:
     """Profile, or be the worker that is profiled."""
     parser = report.arguments(__doc__, rounds=3)
-    parser.add_argument("--model", choices=networks.MODELS, default="cnn")
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=STEPS, help="of each fit")
+    parser.add_argument("--model", choices=networks.MODELS, default="cnn", help="default: cnn")
+    parser.add_argument("--batch-size", type=report.count, default=32)
+    parser.add_argument("--steps", type=report.count, default=STEPS, help="of each fit")
     parser.add_argument("--quick", action="store_true", help="one round of few steps")
     args = parser.parse_args()
     if args.worker:

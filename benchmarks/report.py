@@ -5,6 +5,7 @@ import datetime
 import importlib.metadata
 import importlib.util
 import json
+import math
 import os
 import platform
 import statistics
@@ -24,6 +25,9 @@ PACKAGES = (
 # threads look for work for some 30 ms after each, and the others wait for that.
 QUIET, QUIET_OUT_OF_TURN = 0.1, 0.3
 
+MOST_THREADS = 256  # that tinynet takes
+PICTURES = (".png", ".svg", ".pdf")
+
 # Told apart by the colour-blind (Okabe and Ito 2008), tinynet's first.
 COLOURS = ("#0072b2", "#d55e00", "#e69f00", "#009e73", "#56b4e9", "#999999")
 
@@ -34,11 +38,11 @@ COLOURS = ("#0072b2", "#d55e00", "#e69f00", "#009e73", "#56b4e9", "#999999")
 def arguments(description: str, rounds: int, threads: bool = True) -> argparse.ArgumentParser:
     """A parser with the arguments that all benchmarks have; ``threads`` for those with workers."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
-    parser.add_argument("--rounds", type=_count, default=rounds, help=f"turns; default: {rounds}")
+    parser.add_argument("--rounds", type=count, default=rounds, help=f"turns; default: {rounds}")
     parser.add_argument("--json", type=Path, help="write all figures and the machine there")
     if threads:
         parser.add_argument(
-            "--threads", type=_count, default=cores(), help="for each; default: all cores"
+            "--threads", type=_threads, default=cores(), help="for each; default: all cores"
         )
         parser.add_argument("--worker", help=argparse.SUPPRESS)
     return parser
@@ -47,16 +51,39 @@ def arguments(description: str, rounds: int, threads: bool = True) -> argparse.A
 def add_patience(parser: argparse.ArgumentParser) -> None:
     """The argument of `FullSpeed`."""
     parser.add_argument(
-        "--patience", type=float, default=0.0, metavar="SECONDS",
+        "--patience", type=_seconds, default=0.0, metavar="SECONDS",
         help="for each turn: have it begin and end with the machine at full speed, or repeat it",
     )  # fmt: skip
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
+    """The type of an argument that is 1 or more."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
     return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be 0 or more, got {text}")
+    return value
+
+
+def _threads(text: str) -> int:
+    value = count(text)
+    if value > MOST_THREADS:
+        raise argparse.ArgumentTypeError(f"must be at most {MOST_THREADS}, got {value}")
+    return value
+
+
+def picture(text: str) -> Path:
+    """The type of an argument that names a picture to be drawn."""
+    path = Path(text)
+    if path.suffix.lower() not in PICTURES:
+        raise argparse.ArgumentTypeError(f"must end in one of {', '.join(PICTURES)}, got {text}")
+    return path
 
 
 # --- the machine ---------------------------------------------------------------------------------
@@ -204,6 +231,9 @@ def conclude(verdicts: Sequence[Verdict], quick: bool = False) -> int:
         return 0
     limited = [verdict for verdict in verdicts if verdict.limit is not None]
     missed = [verdict for verdict in limited if not verdict.holds]
+    if not limited:
+        print("\nNothing was measured that has a limit")
+        return 0
     print(f"\n{len(limited) - len(missed)} of {len(limited)} rows are within their limits")
     for verdict in missed:
         value, limit, word = verdict.cells()

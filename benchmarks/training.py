@@ -360,11 +360,13 @@ def main() -> int:
     parser = report.arguments(__doc__, rounds=3)
     models = list(networks.MODELS)
     parser.add_argument("--models", nargs="+", choices=models, default=models)
-    parser.add_argument("--batch-sizes", nargs="+", type=int, default=[32, 256])
+    parser.add_argument("--batch-sizes", nargs="+", type=report.count, default=[32, 256])
     frameworks = list(networks.FRAMEWORKS)
     parser.add_argument("--frameworks", nargs="+", choices=frameworks, default=frameworks)
-    parser.add_argument("--images", type=int, default=IMAGES, help="limits are meant for 60,000")
-    parser.add_argument("--picture", type=Path, help="draw seconds an epoch there")
+    parser.add_argument(
+        "--images", type=report.count, default=IMAGES, help="limits are meant for 60,000"
+    )
+    parser.add_argument("--picture", type=report.picture, help="draw seconds an epoch there")
     report.add_patience(parser)
     parser.add_argument("--quick", action="store_true", help="one round, few images")
     args = parser.parse_args()

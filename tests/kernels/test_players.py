@@ -83,6 +83,21 @@ def test_what_is_in_order_has_the_same_bits_as_one_step_after_another(count: int
         np.testing.assert_array_equal(total, expected)
 
 
+def test_what_is_in_order_may_take_longer_than_the_rest() -> None:
+    # Long enough for the others to nap: see threads.wait.
+    x, rate = np.ones(3, np.float32), np.ones(1)
+    total, large, ones = (np.full(size, 0, np.float32) for size in (3, 1_000_000, 1_000_000))
+    ones[...] = 1
+    with record() as recording:
+        part = kernels.relu(x)
+        in_order()
+        kernels.sgd_updates([total, large], [part, ones], rate)
+    total[...] = large[...] = 0
+    players_of(recording, [x]).play(STEPS)
+    np.testing.assert_array_equal(total, -STEPS)
+    np.testing.assert_array_equal(large, -STEPS)
+
+
 def test_one_step_is_played_on_the_arrays_of_the_recording() -> None:
     x = normal(ROWS, 5)
     with record() as recording:

@@ -196,3 +196,12 @@ def test_operands_that_do_not_fit_are_refused_before_anything_is_read() -> None:
         with pytest.raises(ValueError, match=r"out must be \(4, 5\) in float32, got"):
             compiled.matmul(a, b, out=out)
         np.testing.assert_array_equal(out, before)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "bool", "float16", "complex64", ">f4"])
+@pytest.mark.parametrize("size", [0, 4, 300])
+def test_products_of_other_dtypes_are_refused(dtype: str, size: int) -> None:
+    a = np.ones((size, size), dtype)
+    for transposes in ((False, False), (True, False), (False, True)):
+        with pytest.raises(TypeError, match="arrays in float32 or float64, got "):
+            compiled.matmul(a, a, *transposes)

@@ -108,6 +108,16 @@ def call(typingctx: Any, function: Any, first: Any, second: Any) -> Any:
 
 
 @intrinsic
+def call3(typingctx: Any, function: Any, a: Any, b: Any, c: Any) -> Any:
+    """The same for one of three arguments."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        return _call(builder, values)
+
+    return types.int64(*[types.int64] * 4), generate
+
+
+@intrinsic
 def call4(typingctx: Any, function: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
     """The same for one of four arguments."""
 

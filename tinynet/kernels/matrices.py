@@ -85,8 +85,9 @@ def matmul(
 ) -> Array:
     """``op(a) @ op(b)``, where op transposes or not: (m, k) and (k, n) -> (m, n).
 
-    Raises ValueError where shapes or dtypes do not fit. Other kernels leave that to the layers;
-    this one is called by hand, and would read and write past the ends of arrays.
+    Raises ValueError where shapes or dtypes do not fit, and TypeError where the dtype is neither
+    float32 nor float64. Other kernels leave that to the layers; this one is called by hand, and
+    would read and write past the ends of arrays.
     """
     if not a.flags.carray:
         a, transpose_a = _c_order(a, transpose_a)
@@ -102,6 +103,7 @@ def matmul(
         rows, n = n, rows
     if k != rows or a.dtype != b.dtype:
         raise ValueError(_misfit(a, b, transpose_a, transpose_b))
+    strip_address(a.dtype)  # or TypeError
     if out is not None:
         if out.shape != (m, n) or out.dtype != a.dtype:
             raise ValueError(f"out must be {(m, n)} in {a.dtype}, got {out.shape} in {out.dtype}")

@@ -61,7 +61,8 @@ from tinynet.kernels.vectors import cgutils, intrinsic
 _BUSY, _GENERATION = 0, 8  # whether some caller has the pool, and the number of the last launch
 _THREADS = 16  # how many shares to make
 _ACQUIRE, _RELEASE = 128, 136  # where in the process the two functions for locks are,
-_TOGETHER = 144  # and the one that shares tasks out
+_TOGETHER = 144  # and the one that shares tasks out;
+_ACQUIRE_TIMED, _CLOSED = 152, 160  # the one that waits for a lock for a time, and one for `nap`
 _DONE, _FAILED = 256, 264  # tasks that are finished, of all generations; that ended in an error
 _MEMBERS = 384  # the caller's integers, and each worker's:
 _ASLEEP, _LOCK = 0, 8  # whether it sleeps, and on which lock
@@ -80,6 +81,7 @@ _STOP = -1  # a count of tasks that ends the workers
 # How often a worker looks for work before it sleeps: some 100 microseconds on x86. A step of
 # training comes back sooner than that, and waking a sleeper takes 5 to 50 microseconds.
 _LOOKS = 4000
+_NAP = 50  # microseconds
 
 
 @jit()
@@ -103,6 +105,18 @@ def _sleep(pool: int, member: int, word: int, value: int) -> None:
 def _wake(pool: int, member: int) -> None:
     if atomics.load(member + _ASLEEP) and atomics.replace(member + _ASLEEP, 1, 0):
         atomics.call(atomics.load(pool + _RELEASE), atomics.load(member + _LOCK), 0)
+
+
+@jit()
+def wait(pool: int, looks: int) -> None:
+    """What a task does that has looked so often for what another one is to leave.
+
+    After a while it naps: another program may have the core of the other's thread, and this one's
+    is then the only one left for it. (Naps are waiting for a lock that nobody opens.)
+    """
+    if looks > _LOOKS and pool != 0:
+        atomics.call3(atomics.load(pool + _ACQUIRE_TIMED), atomics.load(pool + _CLOSED), _NAP, 0)
+    atomics.pause()
 
 
 @jit()
@@ -346,19 +360,25 @@ class _Pool:
         for at, function in (
             (_ACQUIRE, ctypes.pythonapi.PyThread_acquire_lock),
             (_RELEASE, ctypes.pythonapi.PyThread_release_lock),
+            (_ACQUIRE_TIMED, ctypes.pythonapi.PyThread_acquire_lock_timed),
         ):
             self._words[at // 8] = ctypes.cast(function, ctypes.c_void_p).value or 0
         self._words[_TOGETHER // 8] = _compiled_together().address
+        self._words[_CLOSED // 8] = self._closed_lock()
         self._make_lock(0)
 
     def _make_lock(self, thread: int) -> None:
+        self._words[(_MEMBERS + thread * _MEMBER_BYTES + _LOCK) // 8] = self._closed_lock()
+
+    def _closed_lock(self) -> int:
+        """A lock on which a thread sleeps until somebody opens it."""
         allocate = ctypes.PYFUNCTYPE(ctypes.c_void_p)(("PyThread_allocate_lock", ctypes.pythonapi))
         acquire = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)(
             ("PyThread_acquire_lock", ctypes.pythonapi)
         )
-        lock = allocate()
+        lock: int = allocate()
         acquire(lock, 1)  # who acquires it again sleeps
-        self._words[(_MEMBERS + thread * _MEMBER_BYTES + _LOCK) // 8] = lock
+        return lock
 
     def use(self, threads: int) -> None:
         """Have this many threads, the caller's among them, or as many as can be had."""

@@ -394,7 +394,12 @@ _compiled: list[Any] = []
 
 @cache
 def strip_address(dtype: np.dtype[Any]) -> int:
-    """Where the compiled strip for this dtype is, for `call_strip`."""
+    """Where the compiled strip for this dtype is, for `call_strip`.
+
+    Raises TypeError for dtypes without one.
+    """
+    if dtype not in (np.float32, np.float64):
+        raise TypeError(f"products are of arrays in float32 or float64, got {dtype}")
     signature = _strip_signature(pointer_to(numba.from_dtype(dtype)))
     compiled: Any = cached(numba.cfunc, signature, error_model="numpy")(_strip)
     _compiled.append(compiled)  # the address is valid as long as this exists

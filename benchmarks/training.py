@@ -297,6 +297,7 @@ def draw(results: list[Result], about: dict[str, Any], path: Path) -> None:
         ax.set_xscale("log")
         report.grouped_bars(ax, [result.model for result in shown], series, label, 2, colours)
         ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_formatter("")  # or they are printed over each other in a short range
         ax.margins(x=0.14)
     report.legend_below(figure, columns=3)
     title = f"Training on {about['images']:,} images: shorter is faster"

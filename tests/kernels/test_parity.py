@@ -280,6 +280,10 @@ def take(d: Draw) -> dict[str, Any]:
     return {"x": x, "indices": d.rng.integers(0, len(x), d.size())}
 
 
+def rescale(d: Draw) -> dict[str, Any]:
+    return unary(d) | {"scale": d.choice(1 / 255, -2.0), "offset": d.choice(0.0, -0.5)}
+
+
 def dropout(d: Draw) -> dict[str, Any]:
     shape = d.shape()
     noise = d.layout(d.rng.random(shape, dtype=np.float32))
@@ -384,6 +388,7 @@ CASES: dict[str, Callable[[Draw], dict[str, Any]]] = {
     "average_pool2d_gradient": average_pool2d_gradient,
     "copy": unary,
     "take": take,
+    "rescale": rescale,
     "dropout": dropout,
     "batch_norm": batch_norm,
     "batch_norm_inference": batch_norm_inference,

@@ -151,8 +151,10 @@ def test_ways_to_fit(fit: dict[str, Any], played: list[type]) -> None:
                  layers.Dense(4, activation="softmax")],
         lambda: [layers.Dense(9), layers.Sigmoid(), layers.Dropout(0.5, seed=3),
                  layers.Reshape((9,)), layers.Dense(4, activation="softmax")],
+        lambda: [layers.Rescaling(-0.7, 0.1), layers.Dense(9), layers.Rescaling(2.0),
+                 layers.Dense(4, activation="softmax")],
     ],
-    ids=["one", "relu", "leaky", "sigmoid", "no bias", "large", "seeded dropout"],
+    ids=["one", "relu", "leaky", "sigmoid", "no bias", "large", "seeded dropout", "rescaling"],
 )  # fmt: skip
 @pytest.mark.parametrize("batch_size", [16, 70])
 def test_kinds_of_layers(inner: Any, batch_size: int, played: list[type]) -> None:

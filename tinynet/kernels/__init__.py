@@ -43,6 +43,7 @@ from tinynet.kernels.reference import max_pool2d_gradient as max_pool2d_gradient
 from tinynet.kernels.reference import mean_update as mean_update
 from tinynet.kernels.reference import relu as relu
 from tinynet.kernels.reference import relu_gradient as relu_gradient
+from tinynet.kernels.reference import rescale as rescale
 from tinynet.kernels.reference import rmsprop_update as rmsprop_update
 from tinynet.kernels.reference import sgd_update as sgd_update
 from tinynet.kernels.reference import sgd_updates as sgd_updates

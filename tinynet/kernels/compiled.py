@@ -36,6 +36,7 @@ from tinynet.kernels.normalization import (
     batch_norm_gradient,
     batch_norm_inference,
     dropout,
+    rescale,
 )
 from tinynet.kernels.pooling import average_pool2d, average_pool2d_gradient
 from tinynet.kernels.samples import copy, take
@@ -97,6 +98,7 @@ __all__ = [
     "mean_update",
     "relu",
     "relu_gradient",
+    "rescale",
     "rmsprop_update",
     "sgd_update",
     "sgd_updates",

@@ -1,16 +1,43 @@
-"""Dropout and batch normalization, each in as few passes over memory as there can be.
+"""Rescaling, dropout and batch normalization, each in as few passes over memory as there can be.
 
-What it bought: dropout of 51,200 numbers takes 10 microseconds instead of NumPy's 55, normalizing
-(3872, 64) takes 144 instead of 589, and its gradient 96 instead of 555.
+What it bought: rescaling 256 images takes 35 microseconds instead of NumPy's 55, and is recorded;
+dropout of 51,200 numbers takes 10 instead of 55, normalizing (3872, 64) takes 144 instead of 589,
+and its gradient 96 instead of 555.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.kernels.jit import Number, entry, plain
+from tinynet.kernels.jit import Number, entry, jit, plain
 from tinynet.kernels.memory import empty
 from tinynet.kernels.recording import not_recorded
 from tinynet.kernels.reference import Array
+from tinynet.kernels.threads import block_slice, blocks, pool_for, share
+
+# What one entry takes, in multiply-adds: mostly memory.
+_RESCALE_OPERATIONS = 4
+
+
+def rescale(x: Array, scale: float, offset: float = 0.0) -> Array:
+    """``y = x * scale + offset``, each rounded."""
+    y = empty(x.shape, x.dtype)
+    number = x.dtype.type
+    pool = pool_for(_RESCALE_OPERATIONS * x.size)
+    _rescale(pool, plain(x).reshape(-1), number(scale), number(offset), y.reshape(-1))
+    return y
+
+
+@entry()
+def _rescale(pool: int, x: Array, scale: Number, offset: Number, y: Array) -> None:
+    share(pool, blocks(x), _rescale_block, (x, scale, offset, y))
+
+
+@jit()
+def _rescale_block(block: int, x: Array, scale: Number, offset: Number, y: Array) -> None:
+    part = block_slice(block)
+    x, y = x[part], y[part]
+    for i in range(len(x)):
+        y[i] = x[i] * scale + offset
 
 
 def dropout(x: Array, noise: NDArray[np.float32], rate: float) -> Array:

@@ -429,7 +429,14 @@ def take(x: NDArray[Any], indices: NDArray[np.intp]) -> NDArray[Any]:
     return np.take(x, indices, axis=0)
 
 
-# --- dropout and batch normalization -------------------------------------------------------------
+# --- rescaling, dropout and batch normalization --------------------------------------------------
+
+
+def rescale(x: Array, scale: float, offset: float = 0.0) -> Array:
+    """``y = x * scale + offset``, each rounded; x any shape. Its gradient: rescale(dy, scale)."""
+    y: Array = x * x.dtype.type(scale)
+    y += x.dtype.type(offset)
+    return y
 
 
 def dropout(x: Array, noise: NDArray[np.float32], rate: float) -> Array:

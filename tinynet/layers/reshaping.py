@@ -102,14 +102,12 @@ class Rescaling(Weightless):
         x = self.check_input(x)
         if training:
             self.keep(x)
-        y = x * x.dtype.type(self.scale)
-        y += x.dtype.type(self.offset)
-        return y
+        return kernels.rescale(x, self.scale, self.offset)
 
     def backward(self, dy: Array) -> Array:
         """dx = dy * scale"""
         dy, _ = self.recall(dy)
-        return dy * dy.dtype.type(self.scale)
+        return kernels.rescale(dy, self.scale)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this layer again."""

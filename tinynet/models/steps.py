@@ -33,7 +33,8 @@ Inputs = list[tuple[NDArray[Any], NDArray[Any]]]  # arrays, and what they get be
 # Classes that leave all work of a step to kernels; one derived from them may do anything.
 _LAYERS = (
     layers.Conv2D, layers.Dense, layers.Dropout, layers.Flatten, layers.LeakyReLU,
-    layers.MaxPooling2D, layers.ReLU, layers.Reshape, layers.Sigmoid, layers.Softmax,
+    layers.MaxPooling2D, layers.ReLU, layers.Rescaling, layers.Reshape, layers.Sigmoid,
+    layers.Softmax,
 )  # fmt: skip
 _LOSSES = losses.SparseCategoricalCrossentropy, losses.CategoricalCrossentropy
 _OPTIMIZERS = optimizers.SGD, optimizers.Adam

@@ -146,6 +146,8 @@ def cost_of(kernel: str, given: dict[str, Any], result: Any) -> Cost:
     except (KeyError, AttributeError, IndexError, TypeError):
         multiply_adds = None  # the kernel has other arguments by now
     read = [value for name, value in given.items() if name not in (*OUTS, "prepared")]
+    if kernel == "take":  # of x, only as much as it returns
+        return Cost(multiply_adds, _bytes([given.get("indices")]) + 2 * _bytes([result]))
     written = [given.get(name) for name in IN_PLACE.get(kernel, ())]
     return Cost(multiply_adds, _bytes(read) + _bytes([*written, *map(given.get, OUTS), result]))
 

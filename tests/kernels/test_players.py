@@ -86,8 +86,8 @@ def test_what_is_in_order_has_the_same_bits_as_one_step_after_another(count: int
 def test_what_is_in_order_may_take_longer_than_the_rest() -> None:
     # Long enough for the others to nap: see threads.wait.
     x, rate = np.ones(3, np.float32), np.ones(1)
-    total, large, ones = (np.full(size, 0, np.float32) for size in (3, 1_000_000, 1_000_000))
-    ones[...] = 1
+    total, large = np.zeros(3, np.float32), np.zeros(1_000_000, np.float32)
+    ones = np.ones_like(large)
     with record() as recording:
         part = kernels.relu(x)
         in_order()

@@ -20,13 +20,12 @@ from tinynet.kernels.matrices import (
     is_large,
     matmul,
     product_plan,
-    rows_parts,
-    times_transposed_part,
+    times_transposed,
 )
 from tinynet.kernels.memory import empty, give, own
 from tinynet.kernels.products import multiply, plan, share_strips, strip
 from tinynet.kernels.reference import Array
-from tinynet.kernels.threads import pool_for, share
+from tinynet.kernels.threads import pool_for
 from tinynet.kernels.tile import empty_lines, panels, strip_address
 
 # Up to so many rows (samples), the products are done as described here.
@@ -143,10 +142,9 @@ def dense_gradient(
     else:
         layer = _prepare(m, k, n, x.dtype)
         dx = empty((m, k) if need_dx else (0, 0), x.dtype)
-        pool = pool_for(m * k * n)
         _dense_gradient(
-            pool, layer.address, dy, x, y, kernel, activation == "relu",
-            layer.for_kernel, rows_parts(pool), dx, d_kernel, d_bias,
+            pool_for(m * k * n), layer.address, dy, x, y, kernel, activation == "relu",
+            layer.for_kernel, dx, d_kernel, d_bias,
         )  # fmt: skip
     return dx if need_dx else None, give(d_kernel, out), give(d_bias, bias_out)
 
@@ -154,7 +152,7 @@ def dense_gradient(
 @entry()
 def _dense_gradient(
     pool: int, address: int, dy: Array, x: Array, y: Array, kernel: Array, relu: bool,
-    for_kernel: NDArray[np.int64], dx_parts: int, dx: Array, d_kernel: Array, d_bias: Array,
+    for_kernel: NDArray[np.int64], dx: Array, d_kernel: Array, d_bias: Array,
 ) -> None:  # fmt: skip
     """``dz = dy * activation'(z)``, d_bias = dz.sum(0), d_kernel = x.T @ dz, dx = dz @ kernel.T"""
     m, n = dy.shape
@@ -164,7 +162,4 @@ def _dense_gradient(
     row_gradient(dy.reshape(-1), y.reshape(-1), dz, 0, m, n, d_bias, 0, relu)
     share_strips(pool, address, x.reshape(-1), dz, d_kernel.reshape(-1), for_kernel)
     if dx.size > 0:
-        share(
-            pool, dx_parts, times_transposed_part,
-            (dx_parts, address, kernel.reshape(-1), dz, dx.reshape(-1), k, n, m, True),
-        )  # fmt: skip
+        times_transposed(pool, address, kernel.reshape(-1), dz, dx.reshape(-1), k, n, m, True)

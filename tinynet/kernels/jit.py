@@ -74,13 +74,13 @@ class _Inner:
 
 def entry(
     fastmath: frozenset[str] = frozenset(),
-) -> Callable[[Callable[P, None]], Callable[P, None]]:
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """`jit` for a function that Python calls, so that it can be recorded (see `recording`)."""
 
-    def decorate(function: Callable[P, None]) -> Callable[P, None]:
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
         compiled: Any = jit(fastmath, from_python=True)(function)
         usable: Any = compiled if config.DISABLE_JIT else recording.noted(compiled)
-        return cast(Callable[P, None], usable)
+        return cast(Callable[P, R], usable)
 
     return decorate
 

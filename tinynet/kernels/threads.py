@@ -444,6 +444,8 @@ def _after_fork() -> None:
     """
     global _pool, _changing
     _pool, _changing = None, threading.Lock()
+    for tell in on_change:  # who knows the pool
+        tell(_threads)
     compiler_lock.release()
 
 
@@ -473,6 +475,12 @@ def pool_for(operations: int) -> int:
     if operations < _WORTH_THREADS or _threads == 1 or config.DISABLE_JIT:
         return 0
     return (_pool or _make_pool()).address
+
+
+@jit()
+def threads_of(pool: int) -> int:
+    """Among how many threads `share` shares tasks out."""
+    return atomics.load(pool + _THREADS) if pool != 0 else 1
 
 
 def _share_in_python(pool: int, count: int, task: Any, arguments: tuple[Any, ...]) -> None:

@@ -52,8 +52,16 @@ def test_large_matrices(dtype: str, transpose_a: bool, transpose_b: bool) -> Non
     check(dtype, 131, 733, 711, transpose_a, transpose_b)
 
 
+@pytest.fixture
+def plans_forgotten() -> Iterator[None]:
+    threads.set_num_threads(threads.get_num_threads())
+    yield
+    threads.set_num_threads(threads.get_num_threads())
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("transpose_a", "transpose_b"), TRANSPOSES)
+@pytest.mark.usefixtures("plans_forgotten")
 def test_every_tail_of_a_large_matrix(
     dtype: str, transpose_a: bool, transpose_b: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,13 +83,62 @@ def test_nothing_is_written_beside_the_result() -> None:
         assert (around[-64:] == 7).all()
 
 
+@pytest.mark.parametrize("done_before", [False, True])
 @pytest.mark.parametrize("which", [0, 1])
-def test_out_may_be_an_input(which: int) -> None:
+def test_out_may_be_an_input(which: int, done_before: bool) -> None:
     inputs = numbers("float32", 20, 20), numbers("float32", 20, 20)
     expected = inputs[0].astype(np.int64) @ inputs[1].astype(np.int64)
+    if done_before:
+        compiled.matmul(*inputs, out=np.empty((20, 20), np.float32))
     out = inputs[which]
     assert compiled.matmul(*inputs, out=out) is out
     np.testing.assert_array_equal(out, expected)
+
+
+def test_out_may_share_some_memory_with_an_input() -> None:
+    for start in (0, 1, 19, 20):
+        memory = numbers("float32", 40, 20)
+        a, b, out = memory[:20], numbers("float32", 20, 20), memory[start : start + 20]
+        expected = a.astype(np.int64) @ b.astype(np.int64)
+        assert compiled.matmul(a, b, out=out) is out
+        np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("transpose_a", "transpose_b"), TRANSPOSES)
+@pytest.mark.parametrize(("m", "k", "n"), [(4, 4, 4), (40, 9, 20), (5, 9, 30), (9, 0, 4)])
+def test_what_was_right_once_is_looked_at_again(
+    dtype: str, m: int, k: int, n: int, transpose_a: bool, transpose_b: bool
+) -> None:
+    rng = np.random.default_rng(0)
+
+    def operands() -> tuple[Array, Array, Array]:
+        a, b = rng.integers(-8, 8, (m, k)), rng.integers(-8, 8, (k, n))
+        given = [x.T if turned else x for x, turned in ((a, transpose_a), (b, transpose_b))]
+        return a @ b, *(np.ascontiguousarray(x, dtype) for x in given)
+
+    out = np.empty((m, n), dtype)
+    for _ in range(3):
+        expected, a, b = operands()
+        assert compiled.matmul(a, b, transpose_a, transpose_b, out) is out
+        np.testing.assert_array_equal(out, expected)
+    # The same shapes and dtypes, otherwise laid out.
+    apart = np.zeros((m, 2 * n), dtype)
+    for x, y, z in (
+        (np.asfortranarray(a), b, out),
+        (a, np.asfortranarray(b), out),
+        (a, b, np.asfortranarray(out)),
+        (a, b, apart[:, ::2]),
+    ):
+        z[...] = 0
+        assert compiled.matmul(x, y, transpose_a, transpose_b, z) is z
+        np.testing.assert_array_equal(z, expected)
+    assert not apart[:, 1::2].any()
+    frozen = np.zeros((m, n), dtype)
+    frozen.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        compiled.matmul(a, b, transpose_a, transpose_b, frozen)
+    assert not frozen.any()
 
 
 # --- threads -------------------------------------------------------------------------------------

@@ -85,6 +85,11 @@ def entry(
     return decorate
 
 
+def not_noted(function: Callable[P, R]) -> Callable[P, R]:
+    """An `entry` for who has seen that nothing is recorded."""
+    return cast(Callable[P, R], getattr(function, "__wrapped__", function))
+
+
 def cached(decorator: Any, *arguments: Any, **options: Any) -> Callable[[Any], Any]:
     """``decorator(*arguments, **options)``, with a cache on disk where there is a folder for it."""
 

@@ -34,7 +34,8 @@ from numpy.typing import NDArray
 
 Fill = Callable[[NDArray[Any]], object]
 
-_recordings: dict[int, "Recording"] = {}  # that are being made, by thread
+# Those that are being made, by thread: empty where calls need not be noted.
+recordings: dict[int, "Recording"] = {}
 
 
 class Call(NamedTuple):
@@ -64,15 +65,15 @@ class Recording:
 def record() -> Iterator[Recording]:
     """Note down what this thread calls within the ``with``."""
     thread = get_ident()
-    before = _recordings.get(thread)
-    recording = _recordings[thread] = Recording()
+    before = recordings.get(thread)
+    recording = recordings[thread] = Recording()
     try:
         yield recording
     finally:
-        del _recordings[thread]
+        del recordings[thread]
         if before is not None:  # a signal handler has come in between
             before.complete = False
-            _recordings[thread] = before
+            recordings[thread] = before
 
 
 def each_time(fill: Fill, array: NDArray[Any], early: bool = False) -> None:
@@ -83,13 +84,13 @@ def each_time(fill: Fill, array: NDArray[Any], early: bool = False) -> None:
     otherwise it is called before each.
     """
     fill(array[np.newaxis])
-    if _recordings and (recording := _recordings.get(get_ident())):
+    if recordings and (recording := recordings.get(get_ident())):
         recording.fills.append((fill, array, early))
 
 
 def not_recorded() -> None:
     """Say that something was done without an entry, which playing would leave out."""
-    if _recordings and (recording := _recordings.get(get_ident())):
+    if recordings and (recording := recordings.get(get_ident())):
         recording.complete = False
 
 
@@ -98,7 +99,7 @@ def in_order() -> None:
 
     What comes before it may then be done for several steps at once: see `players`.
     """
-    if _recordings and (recording := _recordings.get(get_ident())):
+    if recordings and (recording := recordings.get(get_ident())):
         recording.apart = len(recording.calls)
 
 
@@ -107,7 +108,7 @@ def noted(function: Any) -> Callable[..., Any]:
 
     @wraps(function)
     def call(*arguments: Any) -> Any:
-        if _recordings and (recording := _recordings.get(get_ident())):
+        if recordings and (recording := recordings.get(get_ident())):
             recording.calls.append(Call(function, arguments))
         return function(*arguments)
 

@@ -147,6 +147,15 @@ def convolutions() -> Iterator[Case]:
             yield "conv2d_input_gradient", {"dy": dy, "kernel": kernel, **shape, **how}
 
 
+def gradients_of_many_rows() -> Iterator[Case]:
+    """Those of Dense for more than 64 samples; of 100 inputs and units or more, all is turned."""
+    for m, k, n in itertools.product((65, 90), (1, 20, 130), (1, 16, 33, 300)):
+        for dtype, need_dx in itertools.product(("float32", "float64"), (False, True)):
+            x, kernel, dy = (normal(*shape, dtype=dtype) for shape in ((m, k), (k, n), (m, n)))
+            case = {"dy": dy, "x": x, "y": normal(n, m, dtype=dtype).T.copy(), "kernel": kernel}
+            yield "dense_gradient", case | {"activation": "relu", "need_dx": need_dx}
+
+
 def windows() -> Iterator[Case]:
     """Pooling."""
     sizes = itertools.product(
@@ -191,6 +200,7 @@ def all_kernels() -> Iterator[Case]:
 CASES: dict[str, Callable[[], Iterator[Case]]] = {
     "products": products,
     "convolutions": convolutions,
+    "gradients_of_many_rows": gradients_of_many_rows,
     "windows": windows,
     "all_kernels": all_kernels,
 }

@@ -179,6 +179,15 @@ def max_pool2d_gradient() -> Array:
     )
 
 
+def dense_gradient() -> list[Array]:
+    """With dx from the kernel transposed, and from dz transposed: as many numbers as fewer."""
+    results = []
+    for m, k, n in ((257, 90, 130), (100, 230, 310)):
+        dy, x, y, kernel = normal(m, n), normal(m, k), normal(n, m).T.copy(), normal(k, n)
+        results += compiled.dense_gradient(dy, x, y, kernel, "relu")
+    return results
+
+
 def adam_update() -> Array:
     param, m, v = normal(9000), normal(9000), abs(normal(9000))
     compiled.adam_update(param, normal(9000), m, v, 0.1, 0.9, 0.999, 1e-7, 1)
@@ -210,6 +219,7 @@ def threads_always(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         conv2d,
         conv2d_kernel_gradient,
         conv2d_input_gradient,
+        dense_gradient,
         winograd,
         max_pool2d,
         max_pool2d_gradient,
@@ -234,6 +244,26 @@ def test_a_dense_layer_of_few_inputs_and_many_units(k: int) -> None:
         spoilt = [np.full(4 * m * n, np.nan, np.float32) for _ in range(4)]
         del spoilt  # memory that is likely to be used next
         np.testing.assert_array_equal(compiled.dense(x, kernel, None), x @ kernel)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("m", [64, 65, 100, 300])
+@pytest.mark.parametrize("n", [1, 16, 75, 300])
+@pytest.mark.parametrize("k", [1, 20, 130, 800])
+def test_the_gradients_of_a_dense_layer(dtype: str, m: int, k: int, n: int) -> None:
+    dy, y = numbers(dtype, m, n), numbers(dtype, n, m).T.copy()
+    x, kernel = numbers(dtype, m, k), numbers(dtype, k, n)
+    for relu in (False, True):
+        dz = (dy * (y > 0) if relu else dy).astype(np.int64)
+        expected = dz @ kernel.T.astype(np.int64), x.T.astype(np.int64) @ dz, dz.sum(0)
+        got = compiled.dense_gradient(dy, x, y, kernel, "relu" if relu else "linear")
+        for each, right in zip(got, expected, strict=True):
+            np.testing.assert_array_equal(each, right)
+        dx, *rest = compiled.dense_gradient(
+            dy, x, y, kernel, "relu" if relu else "linear", need_dx=False
+        )
+        assert dx is None
+        np.testing.assert_equal(rest, list(got[1:]))
 
 
 def test_operands_that_do_not_fit_are_refused_before_anything_is_read() -> None:

@@ -74,16 +74,16 @@ def add_bias(
 
 @intrinsic
 def row_gradient(
-    typingctx: Any, dy: Any, y: Any, dx: Any, at: Any, rows: Any, columns: Any, sums: Any,
-    sums_at: Any, relu: Any,
+    typingctx: Any, dy: Any, y: Any, dx: Any, dx_row: Any, first: Any, rows: Any, columns: Any,
+    sums: Any, sums_at: Any, relu: Any,
 ) -> Any:  # fmt: skip
-    """``dx = dy``, or dy where y > 0; and dx added to the sums: rows begin at at + i * columns."""
+    """``dx = dy``, or dy where y > 0; and dx added to the sums: for rows from the first one on."""
     size = types.intp
-    signature = types.void(dy, y, dx, size, size, size, sums, size, types.boolean)
+    signature = types.void(dy, y, dx, size, size, size, size, sums, size, types.boolean)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
-        _, _, _, at, rows, columns, _, sums_at, relu = values
-        dy, y, dx, sums = (array_data(context, builder, signature, values, i) for i in (0, 1, 2, 6))
+        _, _, _, dx_row, first, rows, columns, _, sums_at, relu = values
+        dy, y, dx, sums = (array_data(context, builder, signature, values, i) for i in (0, 1, 2, 7))
         linear = builder.not_(relu)
         for vector, column in channel_loops(context, builder, signature.args[0].dtype, columns, 2):
             zeros = ir.Constant(vector, [0.0] * vector.count)
@@ -91,14 +91,15 @@ def row_gradient(
             place = builder.gep(sums, [builder.add(sums_at, column)])
             total = cgutils.alloca_once(builder, vector)
             builder.store(load_vector(builder, vector, place, None), total)
-            first = builder.add(at, column)
             with cgutils.for_range(builder, rows) as loop:
-                offset = builder.add(first, builder.mul(loop.index, columns))
+                row = builder.add(first, loop.index)
+                offset = builder.add(column, builder.mul(row, columns))
+                to = builder.add(column, builder.mul(row, dx_row))
                 given = load_vector(builder, vector, builder.gep(dy, [offset]), None)
                 result = load_vector(builder, vector, builder.gep(y, [offset]), None)
                 passes = builder.or_(builder.fcmp_ordered(">", result, zeros), all_linear)
                 value = builder.select(passes, given, zeros)
-                store_vector(builder, value, builder.gep(dx, [offset]), None)
+                store_vector(builder, value, builder.gep(dx, [to]), None)
                 builder.store(builder.fadd(builder.load(total), value), total)
             store_vector(builder, builder.load(total), place, None)
         return context.get_dummy_value()
@@ -128,37 +129,47 @@ def _add_bias_block(
 
 def bias_gradient(dy: Array, y: Array, relu: bool, d_bias: Array) -> Array:
     """dx = dy, or dy where y > 0, and in d_bias (c,) the sum of its rows: dy, y (m, c)."""
-    m, c = dy.shape
     dx = empty(dy.shape, dy.dtype)
-    parts = _PARTS if dy.size > _PARTS * _BLOCK else 1
-    sums = np.empty((parts, c), dy.dtype)
-    _gradient(
-        pool_for(_OPERATIONS * dy.size), dy.reshape(-1), y.reshape(-1), dx.reshape(-1), m, c,
-        sums, d_bias, relu,
-    )  # fmt: skip
+    _gradient(pool_for(_OPERATIONS * dy.size), dy, y, dx, bias_parts(dy.size), d_bias, relu)
     return dx
+
+
+def bias_parts(size: int) -> int:
+    """In how many parts the bias's gradient is taken where dy has this size."""
+    return _PARTS if size > _PARTS * _BLOCK else 1
 
 
 @entry()
 def _gradient(
-    pool: int, dy: Array, y: Array, dx: Array, m: int, c: int, sums: Array, d_bias: Array,
+    pool: int, dy: Array, y: Array, dx: Array, parts: int, d_bias: Array, relu: bool
+) -> None:
+    m, c = dy.shape
+    share_gradient(pool, dy.reshape(-1), y.reshape(-1), dx.reshape(-1), c, m, parts, d_bias, relu)
+
+
+@jit()
+def share_gradient(
+    pool: int, dy: Array, y: Array, dx: Array, dx_row: int, m: int, parts: int, d_bias: Array,
     relu: bool,
 ) -> None:  # fmt: skip
-    share(pool, len(sums), _gradient_part, (dy, y, dx, m, c, sums, relu))
+    """`bias_gradient` for compiled code, and arrays of one dimension: dx's rows dx_row apart."""
+    c = len(d_bias)
+    sums = np.empty((parts, c), dy.dtype)
+    share(pool, parts, _gradient_part, (dy, y, dx, dx_row, m, c, sums, relu))
     for j in range(c):
         d_bias[j] = sums[0, j]
-    for part in range(1, len(sums)):
+    for part in range(1, parts):
         for j in range(c):
             d_bias[j] += sums[part, j]
 
 
 @jit()
 def _gradient_part(
-    part: int, dy: Array, y: Array, dx: Array, m: int, c: int, sums: Array, relu: bool
+    part: int, dy: Array, y: Array, dx: Array, dx_row: int, m: int, c: int, sums: Array, relu: bool
 ) -> None:
     sums[part] = dy.dtype.type(0)
     first, last = m * part // len(sums), m * (part + 1) // len(sums)
     block = max(1, _BLOCK // c)
     for start in range(first, last, block):
         rows = min(block, last - start)
-        row_gradient(dy, y, dx, start * c, rows, c, sums.reshape(-1), part * c, relu)
+        row_gradient(dy, y, dx, dx_row, start, rows, c, sums.reshape(-1), part * c, relu)

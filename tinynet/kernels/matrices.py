@@ -149,12 +149,8 @@ def _c_order(x: Array, transpose: bool) -> tuple[Array, bool]:
     return plain(x), transpose
 
 
-def is_large(m: int, b: Array) -> bool:
-    """Whether a product of m rows with b is one of large matrices, below."""
-    return _is_large(m, b.nbytes)
-
-
-def _is_large(m: int, size: int) -> bool:
+def is_large(m: int, size: int) -> bool:
+    """Whether a product of m rows with a matrix of so many bytes is one of large ones, below."""
     return size > _LARGE_BYTES and m >= _LARGE_ROWS
 
 
@@ -167,10 +163,10 @@ def fill(a: Array, b: Array, transpose_a: bool, transpose_b: bool, c: Array) -> 
         _multiply_directly(*direct, a, b, c)
     elif k == 0:
         c[...] = 0
-    elif is_large(m, b):
+    elif is_large(m, b.nbytes):
         rows, panels = _packed(a, b, transpose_a, transpose_b)
         multiply(rows, panels, c, _packed_plan(m, k, n, c.itemsize))
-    elif _is_right_smaller(m, k, n):
+    elif is_right_smaller(m, k, n):
         fill(a, _transposed(b), transpose_a, False, c)
     else:
         c_transposed = empty((n, m), c.dtype)
@@ -178,12 +174,17 @@ def fill(a: Array, b: Array, transpose_a: bool, transpose_b: bool, c: Array) -> 
         transpose(c_transposed, c)
 
 
-def _is_right_smaller(m: int, k: int, n: int) -> bool:
+def is_right_smaller(m: int, k: int, n: int) -> bool:
     """Whether a @ b.T should transpose b.
 
     With few rows, C.T = op(b).T @ op(a).T has less to transpose: a and c instead of b.
     """
     return k * n < m * (k + n)
+
+
+def is_own_copy(size: int) -> bool:
+    """Whether each thread is to transpose a matrix of so many bytes for itself."""
+    return size <= _OWN_COPY_BYTES
 
 
 # --- products that are one call of compiled code --------------------------------------------------
@@ -207,12 +208,12 @@ def _direct(
 ) -> _Direct | None:
     """For products of which nothing, or only a small matrix, is to be copied first."""
     size = dtype.itemsize
-    if k == 0 or _is_large(m, k * n * size):
+    if k == 0 or is_large(m, k * n * size):
         return None
     kind, strips = _AS_PLANNED, _NO_STRIPS
     if transpose_b:
-        right = _is_right_smaller(m, k, n)
-        if transpose_a or k * (n if right else m) * size > _OWN_COPY_BYTES:
+        right = is_right_smaller(m, k, n)
+        if transpose_a or not is_own_copy(k * (n if right else m) * size):
             return None
         kind = _RIGHT_TRANSPOSED if right else _LEFT_TRANSPOSED
     else:
@@ -227,13 +228,14 @@ def _multiply_directly(
     """Fill c; False, and nothing is done, where c shares memory with a or b."""
     if _overlap(a, c) or _overlap(b, c):
         return False
+    (m, n), k = c.shape, a.shape[1]
     x, y, z = a.reshape(-1), b.reshape(-1), c.reshape(-1)
     if kind == _AS_PLANNED:
         share_strips(pool, address, x, y, z, strips)
     elif kind == _RIGHT_TRANSPOSED:
-        times_transposed(pool, address, x, y, z, len(a), a.shape[1], len(b), False)
+        times_transposed(pool, address, x, k, y, k, z, m, k, n, False)
     else:
-        times_transposed(pool, address, y, x, z, len(b), b.shape[1], len(a), True)
+        times_transposed(pool, address, y, k, x, k, z, n, k, m, True)
     return True
 
 
@@ -246,8 +248,10 @@ def _overlap(x: Array, y: Array) -> bool:
 
 
 @lru_cache(maxsize=256)
-def product_plan(m: int, k: int, n: int, transpose_a: bool, itemsize: int) -> Plan:
-    """For a in C order, or its transpose, and b (k, n).
+def product_plan(
+    m: int, k: int, n: int, transpose_a: bool, itemsize: int, b_row: int | None = None
+) -> Plan:
+    """For a in C order, or its transpose, and b (k, n), whose rows are b_row apart, n by default.
 
     It depends on the number of threads, but the bits of the product do not: in any strip, every
     number of C is one chain of multiply-adds.
@@ -272,8 +276,9 @@ def product_plan(m: int, k: int, n: int, transpose_a: bool, itemsize: int) -> Pl
     strips = [
         strip(
             a_at=row * a_row, a_row=a_row, a_outer=0, a_inner=a_inner,
-            b_at=column, b_outer=0, b_inner=n, c_at=row * n + column, c_row=n,
-            rows=min(height, m - row), columns=width, outer=1, inner=k, itemsize=itemsize,
+            b_at=column, b_outer=0, b_inner=n if b_row is None else b_row,
+            c_at=row * n + column, c_row=n, rows=min(height, m - row), columns=width,
+            outer=1, inner=k, itemsize=itemsize,
         )
         for row, column, width in places
     ]  # fmt: skip
@@ -298,9 +303,12 @@ def _transposed(x: Array) -> Array:
 
 @jit()
 def times_transposed(
-    pool: int, address: int, x: Array, y: Array, c: Array, m: int, k: int, n: int, turned: bool
-) -> None:
+    pool: int, address: int, x: Array, x_row: int, y: Array, y_row: int, c: Array, m: int, k: int,
+    n: int, turned: bool,
+) -> None:  # fmt: skip
     """c = x @ y.T, or ``turned`` the transpose of that, y @ x.T: x (m, k), y (n, k).
+
+    All in one dimension; rows of x and y are x_row and y_row apart.
 
     The tiles need y.T in memory. What one thread has written comes slowly to another: the product
     of (32, 784) and (128, 784).T took 52 microseconds when one made the copy for all, of which the
@@ -308,13 +316,16 @@ def times_transposed(
     x is turned at once, and it takes 40.
     """
     parts = threads_of(pool)
-    share(pool, parts, _times_transposed_part, (parts, address, x, y, c, m, k, n, turned))
+    share(
+        pool, parts, _times_transposed_part,
+        (parts, address, x, x_row, y, y_row, c, m, k, n, turned),
+    )  # fmt: skip
 
 
 @jit()
 def _times_transposed_part(
-    part: int, parts: int, address: int, x: Array, y: Array, c: Array, m: int, k: int, n: int,
-    turned: bool,
+    part: int, parts: int, address: int, x: Array, x_row: int, y: Array, y_row: int, c: Array,
+    m: int, k: int, n: int, turned: bool,
 ) -> None:  # fmt: skip
     """One part of the rows of x, whole tiles of them: c[rows] = x[rows] @ y.T, or c[:, rows]."""
     height = tile_rows(m, min(n, panel_width(x.itemsize)), x.itemsize)
@@ -325,19 +336,19 @@ def _times_transposed_part(
     rows = last - first
     room = whole_vectors(n, y.itemsize)
     y_transposed = empty_lines(k * room, y)
-    transpose_into(y, y_transposed, ZERO, room, n, k)
+    transpose_into(y, y_row, y_transposed, ZERO, room, n, k)
     result, at = (np.empty(rows * n, c.dtype), 0) if turned else (c, first * n)
     column = 0
     while column < n:
         width = next_columns(n - column, x.itemsize)
         height = tile_rows(rows, width, x.itemsize)
         call_strip(
-            address, x, first * k, height * k, k, 0, 1, y_transposed, column, 0, room,
+            address, x, first * x_row, height * x_row, x_row, 0, 1, y_transposed, column, 0, room,
             result, at + column, n, rows, height, width, 1, k, False,
         )  # fmt: skip
         column += width
     if turned:
-        transpose_into(result, c, first, m, rows, n)
+        transpose_into(result, n, c, first, m, rows, n)
 
 
 # --- large matrices ------------------------------------------------------------------------------

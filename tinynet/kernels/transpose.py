@@ -103,27 +103,29 @@ def _transpose(pool: int, x: Array, y: Array, m: int, n: int) -> None:
 @jit()
 def _transpose_columns(number: int, x: Array, y: Array, m: int, n: int) -> None:
     """As many columns of x as a vector has lanes."""
-    _transpose_some(number, x, y, ZERO, m, m, n)
+    _transpose_some(number, x, n, y, ZERO, m, m, n)
 
 
 @jit()
-def _transpose_some(number: int, x: Array, y: Array, y_at: int, y_row: int, m: int, n: int) -> None:
+def _transpose_some(
+    number: int, x: Array, x_row: int, y: Array, y_at: int, y_row: int, m: int, n: int
+) -> None:
     lanes = block_lanes(x.itemsize)
     first = number * lanes
     last = min(first + lanes, n)
     whole = m - m % lanes if last - first == lanes else 0
     for i in range(0, whole, lanes):
-        transpose_block(x, i * n + first, n, y, y_at + first * y_row + i, y_row)
+        transpose_block(x, i * x_row + first, x_row, y, y_at + first * y_row + i, y_row)
     for j in range(first, last):
         for i in range(whole, m):
-            y[y_at + j * y_row + i] = x[i * n + j]
+            y[y_at + j * y_row + i] = x[i * x_row + j]
 
 
 @jit()
-def transpose_into(x: Array, y: Array, y_at: int, y_row: int, m: int, n: int) -> None:
-    """`transpose` for compiled code, without threads: x[i * n + j] to y[y_at + j * y_row + i]."""
+def transpose_into(x: Array, x_row: int, y: Array, y_at: int, y_row: int, m: int, n: int) -> None:
+    """`transpose` without threads: x[i * x_row + j] to y[y_at + j * y_row + i]."""
     for number in range(-(-n // block_lanes(x.itemsize))):
-        _transpose_some(number, x, y, y_at, y_row, m, n)
+        _transpose_some(number, x, x_row, y, y_at, y_row, m, n)
 
 
 def swap_channels(kernel: Array, backwards: bool = False) -> Array:
@@ -137,4 +139,4 @@ def swap_channels(kernel: Array, backwards: bool = False) -> Array:
 @entry()
 def _transpose_each(x: Array, m: int, n: int, y: Array, backwards: bool) -> None:
     for i in range(len(x)):
-        transpose_into(x[i], y[len(x) - 1 - i if backwards else i], ZERO, m, m, n)
+        transpose_into(x[i], n, y[len(x) - 1 - i if backwards else i], ZERO, m, m, n)

@@ -77,7 +77,10 @@ def row_gradient(
     typingctx: Any, dy: Any, y: Any, dx: Any, dx_row: Any, first: Any, rows: Any, columns: Any,
     sums: Any, sums_at: Any, relu: Any,
 ) -> Any:  # fmt: skip
-    """``dx = dy``, or dy where y > 0; and dx added to the sums: for rows from the first one on."""
+    """``dx = dy``, or dy where y > 0; and dx added to the sums: for so many rows from the first on.
+
+    Row i of dy and y begins at i * columns, that of dx at i * dx_row.
+    """
     size = types.intp
     signature = types.void(dy, y, dx, size, size, size, size, sums, size, types.boolean)
 

@@ -27,6 +27,7 @@ from tinynet.kernels.matrices import (
 from tinynet.kernels.memory import empty, give, own
 from tinynet.kernels.products import multiply, plan, share_strips, strip
 from tinynet.kernels.reference import Array
+from tinynet.kernels.thread_count import on_change
 from tinynet.kernels.threads import pool_for
 from tinynet.kernels.tile import (
     empty_lines,
@@ -37,7 +38,8 @@ from tinynet.kernels.tile import (
     whole_vectors,
 )
 
-# Up to so many rows (samples), the products are done as described here.
+# Up to so many rows (samples), x @ kernel may be cut along k, one thread makes dz, and dx is made
+# from dz transposed.
 _MOST_ROWS = 64
 
 # For kernels of at least this size the sum over k is taken in parts. So a thread works on the same
@@ -149,7 +151,7 @@ def dense_gradient(
             pool, back.address, dy, x, y, kernel, relu, back.strips, dx, d_kernel, d_bias
         )
     else:
-        _large_gradient(
+        _gradient_of_many_rows(
             pool, back.address, dy, x, y, kernel, relu, back.strips,
             empty((back.size,), x.dtype), bias_parts(m * n), back.turned, dx, d_kernel, d_bias,
         )  # fmt: skip
@@ -161,24 +163,30 @@ class _Back(NamedTuple):
 
     address: int  # of the strip function
     strips: NDArray[np.int64]  # of x.T @ dz
-    size: int  # of the memory for dz
-    turned: bool  # for `times_transposed`, of which dx is the result
+    size: int  # of the memory for dz, where there are many rows
+    turned: bool  # whether dx is made from dz transposed, or from the kernel transposed
 
 
 @lru_cache(maxsize=256)
 def _prepare_gradient(m: int, k: int, n: int, dtype: np.dtype[Any], need_dx: bool) -> _Back | None:
-    """None for matrices so large that they are copied first, and where there is nothing to do."""
+    """None where x.T @ dz or dz @ kernel.T copies a large matrix first, or has nothing to do."""
     size, address = dtype.itemsize, strip_address(dtype)
     if not (m and k and n) or is_large(k, m * n * size):
         return None
     if m <= _MOST_ROWS:
         return _Back(address, product_plan(k, m, n, True, size).strips, 0, True)
     turned = not is_right_smaller(m, n, k)
-    if need_dx and not is_own_copy((m if turned else k) * n * size):
+    fits = is_own_copy((m if turned else k) * n * size) and not is_large(m, k * n * size)
+    if need_dx and not fits:
         return None
     room = whole_vectors(n, size)
     strips = product_plan(k, m, n, True, size, room).strips
     return _Back(address, strips, m * room + line(size), turned)
+
+
+@on_change.append
+def _forget_strips(threads: int) -> None:
+    _prepare_gradient.cache_clear()
 
 
 @entry()
@@ -197,7 +205,7 @@ def _dense_gradient(
 
 
 @entry()
-def _large_gradient(
+def _gradient_of_many_rows(
     pool: int, address: int, dy: Array, x: Array, y: Array, kernel: Array, relu: bool,
     strips: NDArray[np.int64], memory: Array, parts: int, turned: bool, dx: Array, d_kernel: Array,
     d_bias: Array,

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tinynet.kernels.jit import ZERO, entry, jit, not_noted, plain
 from tinynet.kernels.memory import empty, give, own
 from tinynet.kernels.products import Plan, Strip, multiply, plan, share_strips, strip
-from tinynet.kernels.recording import recordings
+from tinynet.kernels.recording import not_recorded, recordings
 from tinynet.kernels.reference import Array
 from tinynet.kernels.thread_count import get_num_threads, on_change
 from tinynet.kernels.threads import pool_for, share, threads_of
@@ -104,9 +104,10 @@ def matmul(
     return _checked_matmul(a, b, transpose_a, transpose_b, out, key)
 
 
-# What `_multiply_directly` takes for products that `_checked_matmul` has found to be right, by all
-# that makes them so. For small ones, Python takes a tenth of the time or more: with one look-up in
-# a dictionary (32, 300) @ (300, 100) takes a Xeon 7% less, and with lru_cache 2%.
+# What `_multiply_directly` takes for products that `_checked_matmul` has found to fit, by shapes
+# and dtypes; how the arrays lie in memory is looked at each time. For small products, Python takes
+# a tenth of the time or more: with one look-up in a dictionary (32, 300) @ (300, 100) takes a Xeon
+# 7% less, and with lru_cache 2%.
 _known: dict[tuple[Any, ...], tuple[Any, ...]] = {}
 _MOST_KNOWN = 256
 
@@ -155,13 +156,14 @@ def is_large(m: int, size: int) -> bool:
 
 
 def fill(a: Array, b: Array, transpose_a: bool, transpose_b: bool, c: Array) -> None:
-    """c = op(a) @ op(b), all three `plain`."""
+    """c = op(a) @ op(b), all three `plain`, and c apart from a and b."""
     m, n = c.shape
     k = a.shape[0] if transpose_a else a.shape[1]
     direct = _direct(m, k, n, transpose_a, transpose_b, c.dtype)
     if direct is not None:
         _multiply_directly(*direct, a, b, c)
     elif k == 0:
+        not_recorded()
         c[...] = 0
     elif is_large(m, b.nbytes):
         rows, panels = _packed(a, b, transpose_a, transpose_b)

@@ -8,7 +8,8 @@ import numpy as np
 
 MOST_THREADS = 256
 
-on_change: list[Callable[[int], None]] = []  # who wants to know
+# Who wants to know; they are told in a new process after a fork, too.
+on_change: list[Callable[[int], None]] = []
 
 _threads = 1
 _changing = Lock()

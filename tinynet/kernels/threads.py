@@ -444,7 +444,7 @@ def _after_fork() -> None:
     """
     global _pool, _changing
     _pool, _changing = None, threading.Lock()
-    for tell in on_change:  # who knows the pool
+    for tell in on_change:  # some know the pool
         tell(_threads)
     compiler_lock.release()
 

@@ -16,10 +16,10 @@ from tinynet.kernels.activations import activate, bias_activation_gradient, fini
 from tinynet.kernels.bias import add_bias, bias_parts, row_gradient, share_gradient
 from tinynet.kernels.jit import entry, plain
 from tinynet.kernels.matrices import (
+    LEFT_TRANSPOSED,
+    direct,
     fill,
     is_large,
-    is_own_copy,
-    is_right_smaller,
     matmul,
     product_plan,
     times_transposed,
@@ -175,12 +175,12 @@ def _prepare_gradient(m: int, k: int, n: int, dtype: np.dtype[Any], need_dx: boo
         return None
     if m <= _MOST_ROWS:
         return _Back(address, product_plan(k, m, n, True, size).strips, 0, True)
-    turned = not is_right_smaller(m, n, k)
-    fits = is_own_copy((m if turned else k) * n * size) and not is_large(m, k * n * size)
-    if need_dx and not fits:
+    dx = direct(m, n, k, False, True, dtype)
+    if need_dx and dx is None:
         return None
     room = whole_vectors(n, size)
     strips = product_plan(k, m, n, True, size, room).strips
+    turned = dx is not None and dx.kind == LEFT_TRANSPOSED
     return _Back(address, strips, m * room + line(size), turned)
 
 

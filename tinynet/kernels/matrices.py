@@ -135,11 +135,11 @@ def _checked_matmul(
         c = empty((m, n), dtype)
     fill(x, y, transpose_x, transpose_y, c)
     if key and x is a and y is b and c is out:
-        direct = _direct(m, k, n, transpose_a, transpose_b, dtype)
-        if direct is not None:
+        way = direct(m, k, n, transpose_a, transpose_b, dtype)
+        if way is not None:
             if len(_known) >= _MOST_KNOWN:
                 _known.clear()
-            _known[key] = tuple(direct)  # quicker to take apart
+            _known[key] = tuple(way)  # quicker to take apart
     return give(c, out)
 
 
@@ -159,16 +159,16 @@ def fill(a: Array, b: Array, transpose_a: bool, transpose_b: bool, c: Array) -> 
     """c = op(a) @ op(b), all three `plain`, and c apart from a and b."""
     m, n = c.shape
     k = a.shape[0] if transpose_a else a.shape[1]
-    direct = _direct(m, k, n, transpose_a, transpose_b, c.dtype)
-    if direct is not None:
-        _multiply_directly(*direct, a, b, c)
+    way = direct(m, k, n, transpose_a, transpose_b, c.dtype)
+    if way is not None:
+        _multiply_directly(*way, a, b, c)
     elif k == 0:
         not_recorded()
         c[...] = 0
     elif is_large(m, b.nbytes):
         rows, panels = _packed(a, b, transpose_a, transpose_b)
         multiply(rows, panels, c, _packed_plan(m, k, n, c.itemsize))
-    elif is_right_smaller(m, k, n):
+    elif _is_right_smaller(m, k, n):
         fill(a, _transposed(b), transpose_a, False, c)
     else:
         c_transposed = empty((n, m), c.dtype)
@@ -176,7 +176,7 @@ def fill(a: Array, b: Array, transpose_a: bool, transpose_b: bool, c: Array) -> 
         transpose(c_transposed, c)
 
 
-def is_right_smaller(m: int, k: int, n: int) -> bool:
+def _is_right_smaller(m: int, k: int, n: int) -> bool:
     """Whether a @ b.T should transpose b.
 
     With few rows, C.T = op(b).T @ op(a).T has less to transpose: a and c instead of b.
@@ -184,18 +184,13 @@ def is_right_smaller(m: int, k: int, n: int) -> bool:
     return k * n < m * (k + n)
 
 
-def is_own_copy(size: int) -> bool:
-    """Whether each thread is to transpose a matrix of so many bytes for itself."""
-    return size <= _OWN_COPY_BYTES
-
-
 # --- products that are one call of compiled code --------------------------------------------------
 
-_AS_PLANNED, _RIGHT_TRANSPOSED, _LEFT_TRANSPOSED = range(3)
+_AS_PLANNED, _RIGHT_TRANSPOSED, LEFT_TRANSPOSED = range(3)
 _NO_STRIPS = np.empty((0, 1, len(Strip._fields)), np.int64)
 
 
-class _Direct(NamedTuple):
+class Direct(NamedTuple):
     """What `_multiply_directly` needs to know."""
 
     pool: int
@@ -205,22 +200,22 @@ class _Direct(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _direct(
+def direct(
     m: int, k: int, n: int, transpose_a: bool, transpose_b: bool, dtype: np.dtype[Any]
-) -> _Direct | None:
+) -> Direct | None:
     """For products of which nothing, or only a small matrix, is to be copied first."""
     size = dtype.itemsize
     if k == 0 or is_large(m, k * n * size):
         return None
     kind, strips = _AS_PLANNED, _NO_STRIPS
     if transpose_b:
-        right = is_right_smaller(m, k, n)
-        if transpose_a or not is_own_copy(k * (n if right else m) * size):
+        right = _is_right_smaller(m, k, n)
+        if transpose_a or k * (n if right else m) * size > _OWN_COPY_BYTES:
             return None
-        kind = _RIGHT_TRANSPOSED if right else _LEFT_TRANSPOSED
+        kind = _RIGHT_TRANSPOSED if right else LEFT_TRANSPOSED
     else:
         strips = product_plan(m, k, n, transpose_a, size).strips
-    return _Direct(pool_for(m * k * n), kind, strip_address(dtype), strips)
+    return Direct(pool_for(m * k * n), kind, strip_address(dtype), strips)
 
 
 @entry()
@@ -290,7 +285,7 @@ def product_plan(
 @on_change.append
 def _forget_plans(threads: int) -> None:
     product_plan.cache_clear()
-    _direct.cache_clear()
+    direct.cache_clear()
     _known.clear()
 
 

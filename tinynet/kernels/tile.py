@@ -75,9 +75,11 @@ _POINTER_ROWS = 4
 # lines come next, but not beyond a page, which may be 8 rows of B, or 1 of the A of A.T @ B. That
 # takes a Xeon 10 to 20% less for (784, 256) @ (256, 300) with A transposed, and 2% more where k is
 # 32 and all is in the cache. A row of B that begins inside a line ends in one more: without that,
-# products took up to 11% longer where B has 300 columns. Flat tiles do little else than read, and
-# are left out, and so are full ones of short vectors, which have few multiply-adds to do it beside:
-# with AVX2, (784, 32) @ (32, 128) took 10% longer.
+# products took up to 11% longer where B has 300 columns. Where the rows of A lie one after another,
+# those of the next tile are fetched instead, a part with each k: all rows of a tile come to the end
+# of a line at the same k, and wait for the next ones. A Xeon takes 4 to 10% less with 14 rows. Flat
+# tiles do little else than read, and are left out, and so are full ones of short vectors, which
+# have few multiply-adds to do it beside: with AVX2, (784, 32) @ (32, 128) took 10% longer.
 _AHEAD = 8
 _FETCHING_ROWS = range(5, MAX_ROWS + REGISTERS.has_masks)
 _LINE_BYTES = 64
@@ -164,6 +166,8 @@ class _Operands(NamedTuple):
     outer: ir.Value
     inner: ir.Value
     accumulate: ir.Value
+    fetch_at: ir.Value
+    fetch_step: ir.Value
     mask: ir.Value | None  # which lanes of the last vector of a row of B and C exist; None: all
 
 
@@ -171,21 +175,24 @@ class _Operands(NamedTuple):
 def _tile(
     typingctx: Any, a: Any, a_row: Any, a_outer: Any, a_inner: Any, b: Any, b_outer: Any,
     b_inner: Any, c: Any, c_row: Any, rows: Any, columns: Any, outer: Any, inner: Any,
-    accumulate: Any,
+    accumulate: Any, fetch_at: Any, fetch_step: Any,
 ) -> Any:  # fmt: skip
     """``C = A @ B``, or ``C += A @ B``, for at most so many rows and columns as a tile has.
 
     a, b and c point to the first entries of A, B and C. Each entry of C is one chain of
     multiply-adds over k from first to last, whatever the tile's size: the same bits come out
     however a product is cut into tiles.
+
+    What is fetched of A into the cache, to be read later, begins fetch_at behind its first entry
+    and moves by fetch_step for each k.
     """
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
-        a, a_row, a_outer, a_inner, b, b_outer, b_inner, c, c_row, *sizes, accumulate = values
-        rows, columns, outer, inner = sizes
+        (a, a_row, a_outer, a_inner, b, b_outer, b_inner, c, c_row, rows, columns, outer, inner,
+         accumulate, fetch_at, fetch_step) = values  # fmt: skip
         operands = _Operands(
             a, a_row, a_outer, a_inner, b, b_outer, b_inner, c, c_row,
-            outer, inner, accumulate, None,
+            outer, inner, accumulate, fetch_at, fetch_step, None,
         )  # fmt: skip
         dtype = signature.args[0].dtype
         lanes = REGISTERS.vector_bytes * 8 // dtype.bitwidth
@@ -195,8 +202,9 @@ def _tile(
 
     size = types.intp
     return types.void(
-        a, size, size, size, a, size, size, a, size, size, size, size, size, types.boolean
-    ), generate
+        a, size, size, size, a, size, size, a, size, size, size, size, size, types.boolean,
+        size, size,
+    ), generate  # fmt: skip
 
 
 def _emit_switch(
@@ -236,19 +244,20 @@ def _widths(
     full = builder.sdiv(builder.sub(columns, index(1)), index(lanes))  # vectors before the last
     tail = builder.sub(columns, builder.mul(full, index(lanes)))
     mask = first_lanes(builder, vector, tail)
+    # Whole vectors have loops without a mask: to load under one takes one of the two units that
+    # multiply. It takes a Xeon 2 to 4% less.
+    masked = builder.icmp_signed("<", tail, index(lanes))
+    width = builder.add(builder.mul(full, index(2)), builder.zext(masked, index))
     counts = range(1, len(ROWS) + 1)
-    if not REGISTERS.has_masks:
-        masked = builder.icmp_signed("<", tail, index(lanes))
-        width = builder.add(builder.mul(full, index(2)), builder.zext(masked, index))
-        return [_Width(vector, count, m) for count in counts for m in (None, mask)], width
-    # With registers for masks they cost nothing: the masked loop does for all. Few columns, such as
-    # the last 4 of 100, take vectors of half the length: a CPU with units of 32 bytes (Zen 4) does
-    # two of them in the time of a whole one.
-    half = ir.VectorType(vector.element, lanes // 2)
-    is_half = builder.icmp_signed("<=", columns, index(half.count))
-    width = builder.select(is_half, index(0), builder.add(full, index(1)))
-    whole = [_Width(vector, count, mask) for count in counts]
-    return [_Width(half, 1, first_lanes(builder, half, tail)), *whole], width
+    widths = [_Width(vector, count, m) for count in counts for m in (None, mask)]
+    if REGISTERS.has_masks:
+        # Few columns, such as the last 4 of 100, take vectors of half the length: a CPU with units
+        # of 32 bytes (Zen 4) does two of them in the time of a whole one.
+        half = ir.VectorType(vector.element, lanes // 2)
+        is_half = builder.icmp_signed("<=", columns, index(half.count))
+        width = builder.select(is_half, index(len(widths)), width)
+        widths.append(_Width(half, 1, first_lanes(builder, half, tail)))
+    return widths, width
 
 
 def _emit_tile(
@@ -267,7 +276,8 @@ def _emit_tile(
 
     In LLVM's form a variable that a loop changes is a "phi": a value for each block that can
     jump to the loop's head. The accumulators are phis of both loops and so stay registers. So are
-    the pointers, one to a row of B, and one to each `_POINTER_ROWS` rows of A.
+    the pointers, one to a row of B, one to each `_POINTER_ROWS` rows of A, and one to what is
+    fetched of A, which comes last.
     """
     index = at.outer.type
     lanes = vector.count
@@ -278,6 +288,7 @@ def _emit_tile(
     inner_head = builder.append_basic_block("tile.inner")
     outer_tail = builder.append_basic_block("tile.next")
     store = builder.append_basic_block("tile.store")
+    fetches = rows in _FETCHING_ROWS
     cells = [(r, v) for r in range(rows) for v in range(vectors)]
 
     def cell_of_c(r: int, v: int) -> tuple[ir.Value, ir.Value | None]:
@@ -288,6 +299,10 @@ def _emit_tile(
         opaque(builder, builder.gep(at.a, [builder.mul(at.a_row, index(r))]))
         for r in range(0, rows, _POINTER_ROWS)
     ]
+    steps = [at.a_inner] * len(starts)
+    if fetches:
+        starts.append(builder.gep(at.a, [at.fetch_at]))
+        steps.append(at.fetch_step)
     builder.cbranch(at.accumulate, load, outer_head)
 
     builder.position_at_end(load)
@@ -325,14 +340,13 @@ def _emit_tile(
         pointer, row = divmod(r, _POINTER_ROWS)
         return builder.gep(a[pointer], [builder.mul(at.a_row, index(row))])
 
-    if rows in _FETCHING_ROWS:
+    if fetches:
         later = builder.gep(b, [builder.mul(at.b_inner, index(_AHEAD))])
         width = vectors * VECTOR_BYTES
         for byte in (*range(0, width, _LINE_BYTES), width - 1):
             prefetch(builder, later, byte)
-        for r in (0, rows - 1):  # which in A.T @ B are in one line or two; else both are there
-            later = builder.gep(entry_of_a(r), [builder.mul(at.a_inner, index(_AHEAD))])
-            prefetch(builder, later, 0)
+        for row in (0, rows - 1):  # in one line or two: if A is transposed, its whole column
+            prefetch(builder, builder.gep(a[-1], [index(row)]), 0)
     new_sums = []
     for r in range(rows):
         a_lanes = splat(builder, builder.load(entry_of_a(r)), lanes)
@@ -344,7 +358,7 @@ def _emit_tile(
     j_next = builder.add(j, index(1))
     for variable, value in (
         (j, j_next),
-        *((pointer, opaque(builder, builder.gep(pointer, [at.a_inner]))) for pointer in a),
+        *((p, opaque(builder, builder.gep(p, [step]))) for p, step in zip(a, steps, strict=True)),
         (b, opaque(builder, builder.gep(b, [at.b_inner]))),
         *zip(sums, new_sums, strict=True),
     ):
@@ -381,12 +395,15 @@ def _strip(
     accumulate: bool,
 ) -> None:  # fmt: skip
     """As `_tile`, for any number of rows: tile_rows at once, and A moves by a_tile after each."""
+    fetch_at, fetch_step = _AHEAD * a_inner, a_inner
+    if a_inner == 1 and a_row == inner and rows > tile_rows:
+        fetch_at, fetch_step = a_tile, tile_rows  # through the next tile in inner steps
     first = 0
     while first < rows:
         _tile(
             a, a_row, a_outer, a_inner, b, b_outer, b_inner,
             _advance(c, first * c_row), c_row, min(tile_rows, rows - first), columns,
-            outer, inner, accumulate,
+            outer, inner, accumulate, fetch_at, fetch_step,
         )  # fmt: skip
         a = _advance(a, a_tile)
         first += tile_rows

@@ -276,8 +276,8 @@ def _emit_tile(
 
     In LLVM's form a variable that a loop changes is a "phi": a value for each block that can
     jump to the loop's head. The accumulators are phis of both loops and so stay registers. So are
-    the pointers, one to a row of B, one to each `_POINTER_ROWS` rows of A, and one to what is
-    fetched of A, which comes last.
+    the pointers, one to a row of B, one to each `_POINTER_ROWS` rows of A, and after these, in
+    tiles that fetch, one to what is fetched of A.
     """
     index = at.outer.type
     lanes = vector.count
@@ -345,8 +345,9 @@ def _emit_tile(
         width = vectors * VECTOR_BYTES
         for byte in (*range(0, width, _LINE_BYTES), width - 1):
             prefetch(builder, later, byte)
-        for row in (0, rows - 1):  # in one line or two: if A is transposed, its whole column
-            prefetch(builder, builder.gep(a[-1], [index(row)]), 0)
+        fetched = a[-1]
+        for r in (0, rows - 1):  # both ends of a column that lies in one line or two
+            prefetch(builder, builder.gep(fetched, [index(r)]), 0)
     new_sums = []
     for r in range(rows):
         a_lanes = splat(builder, builder.load(entry_of_a(r)), lanes)

@@ -38,6 +38,7 @@ What it bought: (32, 784) @ (784, 128) takes one thread 59 microseconds, and 150
 loops of which the compiler vectorizes the innermost.
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -68,8 +69,9 @@ PANEL_BYTES = 2 * VECTOR_BYTES
 
 # So many rows of A are reached from one pointer. If LLVM saw how far all rows are apart, it would
 # step one pointer from row to row, 14 additions that wait for each other, or keep one for each,
-# which are more than there are registers: products took up to 8% longer, of few columns 60%.
-_POINTER_ROWS = 4
+# which are more than there are registers: products took up to 8% longer, of few columns 60%. An x86
+# instruction reaches 6 rows itself: it adds the distance once, twice or four times.
+_POINTER_ROWS = 4 if MAX_ROWS > 6 else 6
 
 # A and B are fetched into the cache so many k before they are needed: CPUs see by themselves which
 # lines come next, but not beyond a page, which may be 8 rows of B, or 1 of the A of A.T @ B. That
@@ -78,11 +80,19 @@ _POINTER_ROWS = 4
 # products took up to 11% longer where B has 300 columns. Where the rows of A lie one after another,
 # those of the next tile are fetched instead, a part with each k: all rows of a tile come to the end
 # of a line at the same k, and wait for the next ones. A Xeon takes 4 to 10% less with 14 rows. Flat
-# tiles do little else than read, and are left out, and so are full ones of short vectors, which
-# have few multiply-adds to do it beside: with AVX2, (784, 32) @ (32, 128) took 10% longer.
+# tiles do little else than read, and are left out.
 _AHEAD = 8
-_FETCHING_ROWS = range(5, MAX_ROWS + REGISTERS.has_masks)
 _LINE_BYTES = 64
+
+# Tiles of short vectors have few multiply-adds for each k to fetch beside. For them, B is cut along
+# k instead: with so many rows, a panel stays in a first-level cache of 32 KB while all tiles of a
+# strip pass. (32, 1600) @ (1600, 128) takes an EPYC without AVX-512 (Zen 3) 20 to 30% less. And
+# they do two k in each round of the loop, which then has fewer instructions for each: 5 to 10% less
+# while another thread shares the core.
+if REGISTERS.has_masks:
+    _FETCHING_ROWS, _BLOCK, _UNROLLED = range(5, MAX_ROWS + 1), 1 << 40, False
+else:
+    _FETCHING_ROWS, _BLOCK, _UNROLLED = range(0), 320, True
 
 
 @in_either
@@ -260,6 +270,46 @@ def _widths(
     return widths, width
 
 
+State = list[ir.Value]  # the variables of a loop
+Body = Callable[[State], State]
+
+
+def _repeat(builder: ir.IRBuilder, count: ir.Value, state: State, body: Body) -> State:
+    """``for _ in range(count): state = body(state)``, for a count of at least 1."""
+    entry, head = builder.block, builder.append_basic_block("tile.loop")
+    builder.branch(head)
+    builder.position_at_end(head)
+    i = builder.phi(count.type)
+    variables = [builder.phi(value.type) for value in state]
+    for variable, value in zip((i, *variables), (count.type(0), *state), strict=True):
+        variable.add_incoming(value, entry)
+    result = body(list(variables))
+    i_next = builder.add(i, count.type(1))
+    for variable, value in zip((i, *variables), (i_next, *result), strict=True):
+        variable.add_incoming(value, builder.block)
+    end = builder.append_basic_block("tile.end")
+    builder.cbranch(builder.icmp_signed("<", i_next, count), head, end)
+    builder.position_at_end(end)
+    return result
+
+
+def _when(builder: ir.IRBuilder, condition: ir.Value, state: State, body: Body) -> State:
+    """``if condition: state = body(state)``"""
+    entry = builder.block
+    then, end = builder.append_basic_block("tile.then"), builder.append_basic_block("tile.else")
+    builder.cbranch(condition, then, end)
+    builder.position_at_end(then)
+    result = body(state)
+    builder.branch(end)
+    last = builder.block
+    builder.position_at_end(end)
+    merged = [builder.phi(value.type) for value in state]
+    for variable, changed, value in zip(merged, result, state, strict=True):
+        variable.add_incoming(changed, last)
+        variable.add_incoming(value, entry)
+    return list(merged)
+
+
 def _emit_tile(
     builder: ir.IRBuilder, vector: ir.VectorType, at: _Operands, rows: int, vectors: int
 ) -> None:
@@ -267,7 +317,7 @@ def _emit_tile(
 
         acc = C if accumulate else 0
         for each of outer:                  A moves by a_outer, B by b_outer
-            for each of inner:              A moves by a_inner, B by b_inner
+            for each of inner:              A moves by a_inner, B by b_inner  (may be unrolled)
                 fetch later ones of A and B into the cache  (some heights)
                 B_v   = load vector v of B's row            (vectors loads)
                 a     = load A's row r, in all lanes        (rows loads)
@@ -276,109 +326,80 @@ def _emit_tile(
 
     In LLVM's form a variable that a loop changes is a "phi": a value for each block that can
     jump to the loop's head. The accumulators are phis of both loops and so stay registers. So are
-    the pointers, one to a row of B, one to each `_POINTER_ROWS` rows of A, and after these, in
+    the pointers: one to a row of B, then one to each `_POINTER_ROWS` rows of A, and after these, in
     tiles that fetch, one to what is fetched of A.
     """
     index = at.outer.type
     lanes = vector.count
-    zero = ir.Constant(vector, [0.0] * lanes)
-    entry = builder.block
-    load = builder.append_basic_block("tile.load")
-    outer_head = builder.append_basic_block("tile.outer")
-    inner_head = builder.append_basic_block("tile.inner")
-    outer_tail = builder.append_basic_block("tile.next")
-    store = builder.append_basic_block("tile.store")
     fetches = rows in _FETCHING_ROWS
     cells = [(r, v) for r in range(rows) for v in range(vectors)]
 
+    def mask(v: int) -> ir.Value | None:
+        return at.mask if v == vectors - 1 else None
+
     def cell_of_c(r: int, v: int) -> tuple[ir.Value, ir.Value | None]:
         row = builder.gep(at.c, [builder.mul(at.c_row, index(r))])
-        return builder.gep(row, [index(v * lanes)]), at.mask if v == vectors - 1 else None
+        return builder.gep(row, [index(v * lanes)]), mask(v)
 
-    starts = [
+    starts = [at.b] + [
         opaque(builder, builder.gep(at.a, [builder.mul(at.a_row, index(r))]))
         for r in range(0, rows, _POINTER_ROWS)
     ]
-    steps = [at.a_inner] * len(starts)
     if fetches:
         starts.append(builder.gep(at.a, [at.fetch_at]))
-        steps.append(at.fetch_step)
-    builder.cbranch(at.accumulate, load, outer_head)
-
-    builder.position_at_end(load)
-    loaded = [load_vector(builder, vector, *cell_of_c(r, v)) for r, v in cells]
-    builder.branch(outer_head)
-
-    def phi(kind: ir.Type, *incoming: tuple[ir.Value, ir.Block]) -> ir.Instruction:
-        instruction = builder.phi(kind)
-        for value, block in incoming:
-            instruction.add_incoming(value, block)
-        return instruction
-
-    builder.position_at_end(outer_head)
-    i = phi(index, (index(0), entry), (index(0), load))
-    a_starts = [phi(at.a.type, (start, entry), (start, load)) for start in starts]
-    b_row_start = phi(at.b.type, (at.b, entry), (at.b, load))
-    outer_sums = [phi(vector, (zero, entry), (old, load)) for old in loaded]
-    builder.branch(inner_head)
-
-    builder.position_at_end(inner_head)
-    j = phi(index, (index(0), outer_head))
-    a = [phi(at.a.type, (start, outer_head)) for start in a_starts]
-    b = phi(at.b.type, (b_row_start, outer_head))
-    sums = [phi(vector, (value, outer_head)) for value in outer_sums]
-
-    b_vectors = [
-        load_vector(
-            builder, vector, builder.gep(b, [index(v * lanes)]),
-            at.mask if v == vectors - 1 else None,
-        )
-        for v in range(vectors)
-    ]  # fmt: skip
-
-    def entry_of_a(r: int) -> ir.Value:
-        pointer, row = divmod(r, _POINTER_ROWS)
-        return builder.gep(a[pointer], [builder.mul(at.a_row, index(row))])
-
+    moves = [at.b_outer] + [at.a_outer] * (len(starts) - 1)
+    steps = [at.b_inner] + [at.a_inner] * (len(starts) - 1)
     if fetches:
-        later = builder.gep(b, [builder.mul(at.b_inner, index(_AHEAD))])
-        width = vectors * VECTOR_BYTES
-        for byte in (*range(0, width, _LINE_BYTES), width - 1):
-            prefetch(builder, later, byte)
-        fetched = a[-1]
-        for r in (0, rows - 1):  # both ends of a column that lies in one line or two
-            prefetch(builder, builder.gep(fetched, [index(r)]), 0)
-    new_sums = []
-    for r in range(rows):
-        a_lanes = splat(builder, builder.load(entry_of_a(r)), lanes)
-        new_sums += [
-            multiply_add(builder, a_lanes, b_vectors[v], sums[r * vectors + v])
+        steps[-1] = at.fetch_step
+
+    def one_k(state: State) -> State:
+        pointers, sums = state[: len(starts)], state[len(starts) :]
+        b, a = pointers[0], pointers[1:]
+        b_vectors = [
+            load_vector(builder, vector, builder.gep(b, [index(v * lanes)]), mask(v))
             for v in range(vectors)
         ]
+        if fetches:
+            later = builder.gep(b, [builder.mul(at.b_inner, index(_AHEAD))])
+            width = vectors * VECTOR_BYTES
+            for byte in (*range(0, width, _LINE_BYTES), width - 1):
+                prefetch(builder, later, byte)
+            for r in (0, rows - 1):  # both ends of a column that lies in one line or two
+                prefetch(builder, builder.gep(a[-1], [index(r)]), 0)
+        new_sums = []
+        for r in range(rows):
+            pointer, row = divmod(r, _POINTER_ROWS)
+            entry = builder.gep(a[pointer], [builder.mul(at.a_row, index(row))])
+            a_lanes = splat(builder, builder.load(entry), lanes)
+            new_sums += [
+                multiply_add(builder, a_lanes, b_vectors[v], sums[r * vectors + v])
+                for v in range(vectors)
+            ]
+        moved = zip(pointers, steps, strict=True)
+        return [opaque(builder, builder.gep(p, [step])) for p, step in moved] + new_sums
 
-    j_next = builder.add(j, index(1))
-    for variable, value in (
-        (j, j_next),
-        *((p, opaque(builder, builder.gep(p, [step]))) for p, step in zip(a, steps, strict=True)),
-        (b, opaque(builder, builder.gep(b, [at.b_inner]))),
-        *zip(sums, new_sums, strict=True),
-    ):
-        variable.add_incoming(value, inner_head)
-    builder.cbranch(builder.icmp_signed("<", j_next, at.inner), inner_head, outer_tail)
+    def all_inner(state: State) -> State:
+        if not _UNROLLED:
+            return _repeat(builder, at.inner, state, one_k)
+        pairs, odd = builder.ashr(at.inner, index(1)), builder.trunc(at.inner, ir.IntType(1))
 
-    builder.position_at_end(outer_tail)
-    i_next = builder.add(i, index(1))
-    for variable, value in (
-        (i, i_next),
-        *((start, builder.gep(start, [at.a_outer])) for start in a_starts),
-        (b_row_start, builder.gep(b_row_start, [at.b_outer])),
-        *zip(outer_sums, new_sums, strict=True),
-    ):
-        variable.add_incoming(value, outer_tail)
-    builder.cbranch(builder.icmp_signed("<", i_next, at.outer), outer_head, store)
+        def all_pairs(state: State) -> State:
+            return _repeat(builder, pairs, state, lambda state: one_k(one_k(state)))
 
-    builder.position_at_end(store)
-    for (r, v), value in zip(cells, new_sums, strict=True):
+        state = _when(builder, builder.icmp_signed(">", pairs, index(0)), state, all_pairs)
+        return _when(builder, odd, state, one_k)
+
+    def one_outer(state: State) -> State:
+        pointers, sums = state[: len(starts)], all_inner(state)[len(starts) :]
+        moved = zip(pointers, moves, strict=True)
+        return [builder.gep(p, [move]) for p, move in moved] + sums
+
+    sums = _when(
+        builder, at.accumulate, [ir.Constant(vector, [0.0] * lanes)] * len(cells),
+        lambda _: [load_vector(builder, vector, *cell_of_c(r, v)) for r, v in cells],
+    )  # fmt: skip
+    sums = _repeat(builder, at.outer, starts + sums, one_outer)[len(starts) :]
+    for (r, v), value in zip(cells, sums, strict=True):
         store_vector(builder, value, *cell_of_c(r, v))
 
 
@@ -395,19 +416,30 @@ def _strip(
     c: Any, c_row: int, rows: int, tile_rows: int, columns: int, outer: int, inner: int,
     accumulate: bool,
 ) -> None:  # fmt: skip
-    """As `_tile`, for any number of rows: tile_rows at once, and A moves by a_tile after each."""
+    """As `_tile`, for any number of rows: tile_rows at once, and A moves by a_tile after each.
+
+    Where outer is 1, inner may be cut into blocks, of which each is added to what C has by then.
+    """
     fetch_at, fetch_step = _AHEAD * a_inner, a_inner
     if a_inner == 1 and a_row == inner and rows > tile_rows:
         fetch_at, fetch_step = a_tile, tile_rows  # through the next tile in inner steps
-    first = 0
-    while first < rows:
-        _tile(
-            a, a_row, a_outer, a_inner, b, b_outer, b_inner,
-            _advance(c, first * c_row), c_row, min(tile_rows, rows - first), columns,
-            outer, inner, accumulate, fetch_at, fetch_step,
-        )  # fmt: skip
-        a = _advance(a, a_tile)
-        first += tile_rows
+    block = inner
+    if outer == 1 and inner > _BLOCK:
+        block = -(-inner // -(-inner // _BLOCK))  # all of about the same length
+    start = 0
+    while start < inner:
+        tile, first = a, 0
+        while first < rows:
+            _tile(
+                tile, a_row, a_outer, a_inner, b, b_outer, b_inner,
+                _advance(c, first * c_row), c_row, min(tile_rows, rows - first), columns,
+                outer, min(block, inner - start), accumulate, fetch_at, fetch_step,
+            )  # fmt: skip
+            tile = _advance(tile, a_tile)
+            first += tile_rows
+        a, b = _advance(a, block * a_inner), _advance(b, block * b_inner)
+        accumulate = True
+        start += block
 
 
 def _strip_signature(pointer: Any) -> Any:

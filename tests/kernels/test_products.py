@@ -48,6 +48,15 @@ def test_transposes(dtype: str, transpose_a: bool, transpose_b: bool) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("transpose_a", "transpose_b"), TRANSPOSES)
+def test_long_sums(dtype: str, transpose_a: bool, transpose_b: bool) -> None:
+    for k in (63, 319, 320, 321, 640, 641, 1000):  # a tile may take them in blocks of 320
+        for m in (1, 5, 32, 50):
+            for n in (1, 16, 20, 33):
+                check(dtype, m, k, n, transpose_a, transpose_b)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("transpose_a", "transpose_b"), TRANSPOSES)
 def test_large_matrices(dtype: str, transpose_a: bool, transpose_b: bool) -> None:
     check(dtype, 131, 733, 711, transpose_a, transpose_b)
 
@@ -61,11 +70,19 @@ def plans_forgotten() -> Iterator[None]:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("transpose_a", "transpose_b"), TRANSPOSES)
+@pytest.mark.parametrize("copies_rows", [False, True])
 @pytest.mark.usefixtures("plans_forgotten")
 def test_every_tail_of_a_large_matrix(
-    dtype: str, transpose_a: bool, transpose_b: bool, monkeypatch: pytest.MonkeyPatch
+    dtype: str,
+    transpose_a: bool,
+    transpose_b: bool,
+    copies_rows: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # As if these were large: k is cut into blocks of up to 192, all of the same length.
+    # As if these were large: where a is copied, k is cut into blocks of up to 192, all of the same
+    # length.
+    monkeypatch.setattr(matrices, "_COPIES_ROWS", copies_rows)
+    monkeypatch.setattr(matrices, "_BLOCK", 192)
     monkeypatch.setattr(matrices, "_LARGE_BYTES", 0)
     monkeypatch.setattr(matrices, "_LARGE_ROWS", 1)
     for m in (1, 6, 13, 15, 29, 113, 120):

@@ -78,9 +78,9 @@ else:
     _LARGE_BYTES, _COPIES_ROWS, _LARGE_TILES = 450_000, False, 32
 _LARGE_ROWS = 128
 
-# So many of k at once: panels of B of this height, and some tiles of A, fit a second-level cache.
-# (Without AVX-512 a strip cuts them into shorter blocks by itself.)
-_BLOCK = 2048 if REGISTERS.has_masks else 1 << 40
+# So many of k at once, if A is copied: panels of B of this height, and some tiles of A, fit a
+# second-level cache.
+_BLOCK = 2048
 
 # A matrix of this size is transposed by each thread for itself.
 _OWN_COPY_BYTES = 400_000
@@ -181,9 +181,10 @@ def fill(a: Array, b: Array, transpose_a: bool, transpose_b: bool, c: Array) -> 
         c[...] = 0
     elif is_large(m, b.nbytes):
         copied = transpose_a or _COPIES_ROWS
-        rows = _packed_rows(a, transpose_a, _large_height(m, c.itemsize)) if copied else a
-        columns = _packed_columns(b, transpose_b)
-        multiply(rows, columns, c, _large_plan(m, k, n, c.itemsize, copied))
+        blocks = -(-k // _BLOCK) if copied else 1
+        rows = _packed_rows(a, transpose_a, blocks) if copied else a
+        columns = _packed_columns(b, transpose_b, blocks)
+        multiply(rows, columns, c, _large_plan(m, k, n, c.itemsize, copied, blocks))
     elif _is_right_smaller(m, k, n):
         fill(a, _transposed(b), transpose_a, False, c)
     else:
@@ -367,10 +368,10 @@ def _times_transposed_part(
 # --- large matrices ------------------------------------------------------------------------------
 
 
-def _packed_rows(a: Array, transpose_a: bool, height: int) -> Array:
+def _packed_rows(a: Array, transpose_a: bool, blocks: int) -> Array:
     """op(a) in the order in which the tiles read it: (blocks of k, tiles, k, rows of the tile)."""
     m, k = a.shape[::-1] if transpose_a else a.shape
-    blocks, block = _k_blocks(k)
+    height, block = _large_height(m, a.itemsize), -(-k // blocks)
     tiles = empty((blocks, -(-m // height), block, _tile_width(height, a.itemsize)), a.dtype)
     a_row, a_inner = (1, m) if transpose_a else (k, 1)
     pool = pool_for(_PACK_OPERATIONS * tiles.size)
@@ -378,10 +379,10 @@ def _packed_rows(a: Array, transpose_a: bool, height: int) -> Array:
     return tiles
 
 
-def _packed_columns(b: Array, transpose_b: bool) -> Array:
+def _packed_columns(b: Array, transpose_b: bool, blocks: int) -> Array:
     """op(b) in that order: (panels, k, columns of the panel), zeros where there is no k."""
     k, n = b.shape[::-1] if transpose_b else b.shape
-    width, (blocks, block) = panel_width(b.itemsize), _k_blocks(k)
+    width, block = panel_width(b.itemsize), -(-k // blocks)
     panels = empty((-(-n // width), blocks * block, width), b.dtype)
     b_row, b_inner = (1, k) if transpose_b else (n, 1)
     pool = pool_for(_PACK_OPERATIONS * panels.size)
@@ -389,10 +390,8 @@ def _packed_columns(b: Array, transpose_b: bool) -> Array:
     return panels
 
 
-def _k_blocks(k: int) -> tuple[int, int]:
-    """How many blocks, all of the same length, k is cut into, and their length."""
-    blocks = -(-k // _BLOCK)
-    return blocks, -(-k // blocks)
+def _large_height(m: int, itemsize: int) -> int:
+    return tile_rows(m, panel_width(itemsize), itemsize)
 
 
 def _tile_width(height: int, itemsize: int) -> int:
@@ -477,15 +476,11 @@ def _pack_some_panels(
                     flat[at + i * width + j] = zero
 
 
-def _large_height(m: int, itemsize: int) -> int:
-    return tile_rows(m, panel_width(itemsize), itemsize)
-
-
 @lru_cache(maxsize=64)
-def _large_plan(m: int, k: int, n: int, itemsize: int, copied: bool) -> Plan:
+def _large_plan(m: int, k: int, n: int, itemsize: int, copied: bool, blocks: int) -> Plan:
     """All panels for some rows, before the next rows: these then stay in the cache."""
     width, height = panel_width(itemsize), _large_height(m, itemsize)
-    tiles, (blocks, block) = -(-m // height), _k_blocks(k)
+    tiles, block = -(-m // height), -(-k // blocks)
     a_tile, a_row, a_inner, a_step = height * k, k, 1, 0
     if copied:
         room = _tile_width(height, itemsize)

@@ -1,5 +1,6 @@
 """Memory is used again only when nobody holds it, and the arrays are like any others."""
 
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,7 +14,7 @@ SHAPE = (100, 1000)  # large enough to be kept
 
 @pytest.fixture(autouse=True)
 def nothing_kept(monkeypatch):
-    monkeypatch.setattr(memory, "_arrays", {})
+    monkeypatch.setattr(memory, "_rooms", {})
     monkeypatch.setattr(memory, "_bytes", 0)
 
 
@@ -37,6 +38,8 @@ def test_memory_that_nobody_holds_is_used_again():
         lambda x: x.reshape(-1)[5:].view("int32")[::2],
         lambda x: [{"in": x}],
         lambda x: memoryview(x),
+        lambda x: np.lib.stride_tricks.as_strided(x),
+        lambda x: np.asarray(memoryview(x)),
     ],
 )
 def test_memory_that_anybody_holds_is_left_alone(hold):
@@ -46,6 +49,22 @@ def test_memory_that_anybody_holds_is_left_alone(hold):
     others = [memory.empty(SHAPE, "float32") for _ in range(20)]
     assert at not in map(address, others)
     assert held is not None
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"), [("shape", (1000, 100)), ("shape", (-1,)), ("dtype", "int32")]
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # later versions of NumPy advise against
+def test_what_was_set_on_an_array_does_not_outlive_it(attribute, value):
+    first = memory.empty(SHAPE, "float32")
+    at, reference = address(first), weakref.ref(first)
+    first.flags.writeable = False
+    setattr(first, attribute, value)
+    del first
+    assert reference() is None
+    again = memory.empty(SHAPE, "float32")
+    assert address(again) == at
+    assert (again.shape, again.dtype, again.flags.carray) == (SHAPE, np.float32, True)
 
 
 def test_many_arrays_at_once_are_all_different():
@@ -73,7 +92,7 @@ def test_what_is_kept_is_limited(monkeypatch):
     size = 4 * 100_000
     monkeypatch.setattr(memory, "_LIMIT", 3 * size)
     held = [memory.empty((100, 1000 + i), "float32") for i in range(10)]
-    assert sum(len(kept) for kept in memory._arrays.values()) <= 3
+    assert sum(len(kept) for kept in memory._rooms.values()) <= 3
     assert len({address(array) for array in held}) == 10
 
 

@@ -4,15 +4,14 @@ Memory fresh from the operating system comes page by page, each zeroed when it i
 training step makes the same arrays of megabytes again and again, and touching their pages can take
 longer than computing what is in them: an epoch of the CNN took 15 seconds instead of 8.
 
-So a few arrays of each shape are kept here and given out again, once nobody holds them any more,
-nor any view of them: Python's count of references tells. Whoever gets an array owns it as long as
-he keeps it, as if it came from np.empty.
+So the memory of a few arrays of each shape is kept here and used again, once nobody holds the array
+any more, nor any view of it: each of them refers to the memory, and Python's count of references
+tells. Whoever gets an array owns it as long as he keeps it, as if it came from np.empty.
 """
 
 import itertools
 import math
 from collections import deque
-from collections.abc import Callable
 from sys import getrefcount
 from typing import Any
 
@@ -30,7 +29,9 @@ _PAGE = 4096
 _STEP = 17 * 64  # bytes: whole cache lines, and 64 steps before a place comes again
 _steps = itertools.count()
 
-_arrays: dict[tuple[tuple[int, ...], np.dtype[Any]], deque[NDArray[Any]]] = {}
+Room = tuple[NDArray[np.uint8], int]  # memory, and at which byte of it an array begins
+
+_rooms: dict[tuple[tuple[int, ...], np.dtype[Any]], deque[Room]] = {}
 _bytes = 0
 
 
@@ -44,42 +45,31 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     size = entries * dtype.itemsize
     if size < _LEAST:
         return np.empty(shape, dtype)
-    kept = _arrays.setdefault((shape, dtype), deque(maxlen=_KEPT))
-    for array in tuple(kept):  # a copy, as another thread may append meanwhile
-        if getrefcount(array) <= _UNUSED:
-            return array
+    kept = _rooms.setdefault((shape, dtype), deque(maxlen=_KEPT))
+    for memory, start in tuple(kept):  # a copy, as another thread may append meanwhile
+        if getrefcount(memory) <= _UNUSED:
+            return np.ndarray(shape, dtype, memory, start)
     if _bytes + size > _LIMIT:
         # Shapes of long ago, most likely. What is in use stays with those who use it.
-        _arrays.clear()
+        _rooms.clear()
         _bytes = 0
-        kept = _arrays.setdefault((shape, dtype), deque(maxlen=_KEPT))
+        kept = _rooms.setdefault((shape, dtype), deque(maxlen=_KEPT))
     if len(kept) < _KEPT:
         _bytes += size
-    array = _spread(shape, dtype, _Room)
-    kept.append(array)
-    return array
+    room = _room(np.empty(size + 2 * _PAGE, np.uint8))
+    kept.append(room)
+    return np.ndarray(shape, dtype, *room)
 
 
-class _Room(np.ndarray):
-    """Memory that arrays are in. Its type differs from theirs, and so a view of such an array
-    refers to the array. Otherwise it would refer to the memory, and the array would seem unused.
-    """
-
-
-def _spread(
-    shape: tuple[int, ...], dtype: np.dtype[Any], make: Callable[..., NDArray[np.uint8]]
-) -> NDArray[Any]:
-    """An array in what ``make`` gives, which begins with a cache line, and elsewhere in a page than
-    others do.
+def _room(memory: NDArray[np.uint8]) -> Room:
+    """Where in it an array begins: with a cache line, and elsewhere in a page than others do.
 
     NumPy's begin 16 bytes after a line, so that each vector of 64 is in two. And large ones all
     begin at the same place of a page of memory. A CPU that walks through several of them at once
     then takes a read from one for a read of what it has just written to another, since it compares
     the last 12 bits of an address first, and waits: an update by Adam took twice as long.
     """
-    room = make((math.prod(shape) * dtype.itemsize + 2 * _PAGE,), np.uint8)
-    start = -room.ctypes.data % _PAGE + next(_steps) * _STEP % _PAGE
-    return np.ndarray(shape, dtype, room, start)
+    return memory, -memory.ctypes.data % _PAGE + next(_steps) * _STEP % _PAGE
 
 
 def own(out: NDArray[Any] | None, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
@@ -96,14 +86,14 @@ def give(result: NDArray[Any], out: NDArray[Any] | None) -> NDArray[Any]:
     return out
 
 
-def _references_of_unused(kept: deque[NDArray[Any]]) -> int:
-    """What getrefcount says, in a loop as above, of an array that only ``kept`` holds."""
-    for array in tuple(kept):
-        return getrefcount(array)
+def _references_of_unused(kept: deque[Room]) -> int:
+    """What getrefcount says, in a loop as above, of memory that only ``kept`` holds."""
+    for memory, _ in tuple(kept):
+        return getrefcount(memory)
     return 0
 
 
-_UNUSED = _references_of_unused(deque([np.empty(1)]))
+_UNUSED = _references_of_unused(deque([_room(np.empty(1, np.uint8))]))
 
 
 def zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
@@ -116,6 +106,7 @@ def zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
 def lasting_zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """An array of zeros for weights, their gradients and an optimizer's slots."""
     dtype = np.dtype(dtype)
-    if math.prod(shape) * dtype.itemsize < _PAGE:
+    size = math.prod(shape) * dtype.itemsize
+    if size < _PAGE:
         return np.zeros(shape, dtype)
-    return _spread(shape, dtype, np.zeros)
+    return np.ndarray(shape, dtype, *_room(np.zeros(size + 2 * _PAGE, np.uint8)))

@@ -1,6 +1,7 @@
 """Matrix products of every size a tile can have, and the same bits for any number of threads."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -309,3 +310,35 @@ def test_products_of_other_dtypes_are_refused(dtype: str, size: int) -> None:
     for transposes in ((False, False), (True, False), (False, True)):
         with pytest.raises(TypeError, match="arrays in float32 or float64, got "):
             compiled.matmul(a, a, *transposes)
+
+
+@pytest.mark.parametrize("done_before", [False, True])
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda x: x.tolist(),
+        lambda x: np.ma.masked_array(x, x > 0),
+        lambda x: x.view(np.matrix),
+        lambda x: None,
+    ],
+)
+def test_products_of_what_is_no_plain_array_are_refused(
+    other: Callable[[Array], Any], done_before: bool
+) -> None:
+    a, b, out = (numbers("float32", 9, 9) for _ in range(3))
+    if done_before:
+        compiled.matmul(a, b, out=out)
+    before = out.copy()
+    for operands in ((other(a), b), (a, other(b))):
+        with pytest.raises(TypeError, match="NumPy arrays, got"):
+            compiled.matmul(*operands, out=out)
+        np.testing.assert_array_equal(out, before)
+
+
+def test_a_file_in_memory_is_an_array_like_others(tmp_path: Path) -> None:
+    a = np.memmap(tmp_path / "a", np.float32, "w+", shape=(9, 9))
+    a[:] = numbers("float32", 9, 9)
+    expected = a.astype(np.int64) @ a.astype(np.int64)
+    for _ in range(2):
+        np.testing.assert_array_equal(compiled.matmul(a, a), expected)
+        np.testing.assert_array_equal(compiled.matmul(a, a, out=np.empty_like(a)), expected)

@@ -3,13 +3,13 @@
                       B  (k, n)
                     [ p0 | p1 | p2 ]
     A (m, k)        +----+----+----+
-     rows 0..       | s0 | s2 | s4 |       strips, in the order in which they are computed: the
-     rows 112..     | s1 | s3 | s5 |       next one finds its columns of B in the cache, or, if all
+     some rows      | s0 | s2 | s4 |       strips, in the order in which they are computed: the
+     the next       | s1 | s3 | s5 |       next one finds its columns of B in the cache, or, if all
                     +----+----+----+       of B is there anyway, its rows of A: s0 s2 s4 s1 s3 s5
 
 A tile reads A along either axis, and B along its rows. So ``a.T @ b`` needs no copy, ``a @ b.T``
-needs one of a matrix transposed, and large matrices, whose rows are too far apart for the cache,
-are copied into the order in which the tiles read them. What it bought is told in `tile`.
+needs one of a matrix transposed, and a large B, whose rows are too far apart for the cache, is
+copied into the order in which the tiles read it, and A with it where that pays.
 """
 
 from functools import lru_cache
@@ -45,8 +45,9 @@ from tinynet.kernels.transpose import (
 )
 from tinynet.kernels.vectors import REGISTERS
 
-# How many tiles a strip has at most. Where tiles are low, more of them use what is read of B, and
-# strips are of whole ones: the few rows of a flat tile would take as long as those of a high one.
+# How many tiles a strip has at most, and of how many rows its height is a multiple. With AVX-512
+# (which has masks) tiles are high; where they are low, more of them use what is read of B, and
+# strips are of whole ones.
 _STRIP_TILES = 8 if REGISTERS.has_masks else 16
 _STRIP_ROWS = _STRIP_TILES * MAX_ROWS
 _STEP = 1 if REGISTERS.has_masks else MAX_ROWS
@@ -68,18 +69,18 @@ _SMALL_BYTES = 450_000
 # wait for each other. (784, 32) @ (32, 128) took a Xeon 30 microseconds instead of 25.
 _SHORT = 64
 
-# From here on, copying pays: B is larger than a second-level cache, and A has rows enough. These
-# need not be copied where a tile has few of them: those of (512, 512) or (2048, 2048), all a power
-# of two apart, compete for the same few places in a cache, but 6 of them have room there. An EPYC
-# without AVX-512 takes 15 to 30% less for both than with strips and copies as for AVX-512.
+# From here on, copying pays: B fills a second-level cache (of 1 or 2 MB in CPUs with AVX-512, 0.25
+# or 0.5 in others), and A has rows enough. These need not be copied where a tile has few of them:
+# those of (512, 512) or (2048, 2048), all a power of two apart, compete for the same few places in
+# a cache, but 6 of them have room there. A strip then has so many tiles. An EPYC without AVX-512
+# takes 15 to 30% less for both than with strips and copies as for AVX-512.
 if REGISTERS.has_masks:
     _LARGE_BYTES, _COPIES_ROWS, _LARGE_TILES = 2_000_000, True, 8
 else:
     _LARGE_BYTES, _COPIES_ROWS, _LARGE_TILES = 450_000, False, 32
 _LARGE_ROWS = 128
 
-# So many of k at once, if A is copied: panels of B of this height, and some tiles of A, fit a
-# second-level cache.
+# So many of k at once, if A is copied.
 _BLOCK = 2048
 
 # A matrix of this size is transposed by each thread for itself.
@@ -102,10 +103,11 @@ def matmul(
     """``op(a) @ op(b)``, where op transposes or not: (m, k) and (k, n) -> (m, n).
 
     Raises ValueError where shapes or dtypes do not fit, and TypeError where the dtype is neither
-    float32 nor float64. Other kernels leave that to the layers; this one is called by hand, and
-    would read and write past the ends of arrays.
+    float32 nor float64, or an operand is no NumPy array, or a matrix or masked array, to which
+    ``@`` means something else. Other kernels leave that to the layers; this one is called by hand,
+    and would read and write past the ends of arrays.
     """
-    if out is None or recordings:
+    if out is None or recordings or not type(a) is type(b) is type(out) is np.ndarray:
         return _checked_matmul(a, b, transpose_a, transpose_b, out)
     key = a.shape, b.shape, out.shape, a.dtype, b.dtype, out.dtype, transpose_a, transpose_b
     known = _known.get(key)
@@ -131,6 +133,10 @@ def _checked_matmul(
     key: tuple[Any, ...] = (),
 ) -> Array:  # fmt: skip
     """`matmul`; what it finds is kept under the key, if C can be filled as it is."""
+    other = np.matrix, np.ma.MaskedArray
+    for operand in (a, b) if out is None else (a, b, out):
+        if not isinstance(operand, np.ndarray) or isinstance(operand, other):
+            raise TypeError(f"matmul takes NumPy arrays, got {type(operand).__name__}")
     x, transpose_x = _c_order(a, transpose_a)
     y, transpose_y = _c_order(b, transpose_b)
     left, right = x.T if transpose_x else x, y.T if transpose_y else y
@@ -196,7 +202,7 @@ def fill(a: Array, b: Array, transpose_a: bool, transpose_b: bool, c: Array) -> 
 def _is_right_smaller(m: int, k: int, n: int) -> bool:
     """Whether a @ b.T should transpose b.
 
-    With few rows, C.T = op(b).T @ op(a).T has less to transpose: a and c instead of b.
+    With few rows, C.T = b @ a.T has less to transpose: a and c instead of b.
     """
     return k * n < m * (k + n)
 
@@ -220,7 +226,7 @@ class Direct(NamedTuple):
 def direct(
     m: int, k: int, n: int, transpose_a: bool, transpose_b: bool, dtype: np.dtype[Any]
 ) -> Direct | None:
-    """For products of which nothing, or only a small matrix, is to be copied first."""
+    """For products of which nothing, or only a small matrix, is to be copied first; or None."""
     size = dtype.itemsize
     if k == 0 or is_large(m, k * n * size):
         return None
@@ -242,7 +248,7 @@ def _multiply_directly(
     """Fill c; False, and nothing is done, where c shares memory with a or b."""
     if _overlap(a, c) or _overlap(b, c):
         return False
-    (m, n), k = c.shape, a.shape[1]
+    (m, n), k = c.shape, a.shape[1]  # of k there is use only where a is not transposed
     x, y, z = a.reshape(-1), b.reshape(-1), c.reshape(-1)
     if kind == _AS_PLANNED:
         share_strips(pool, address, x, y, z, strips)
@@ -369,7 +375,8 @@ def _times_transposed_part(
 
 
 def _packed_rows(a: Array, transpose_a: bool, blocks: int) -> Array:
-    """op(a) in the order in which the tiles read it: (blocks of k, tiles, k, rows of the tile)."""
+    """op(a) in the order in which the tiles read it: (blocks of k, tiles, k, rows of the tile),
+    with zeros where there is no k."""
     m, k = a.shape[::-1] if transpose_a else a.shape
     height, block = _large_height(m, a.itemsize), -(-k // blocks)
     tiles = empty((blocks, -(-m // height), block, _tile_width(height, a.itemsize)), a.dtype)
@@ -422,6 +429,7 @@ def _pack_some_tiles(
             for t in range(group * _TOGETHER, min((group + 1) * _TOGETHER, count)):
                 at, first = (o * count + t) * block * room, t * height
                 end = min(start + lanes, last)
+                # Whole vectors, and so some rows of the next tile, too: nobody reads them.
                 if first + room <= m and start + lanes <= last:
                     for r in range(0, room, lanes):
                         corner = (first + r) * a_row + (o * block + start) * a_inner

@@ -5,7 +5,7 @@ Everything that multiplies matrices here, convolution included, comes down to th
 **What a tile is.** To compute ``C = A @ B`` entry by entry reads two numbers for each
 multiplication, and reading is slower than multiplying. So a block of C with several rows and
 columns is computed at once: each number read is then used several times. The block stays in the
-CPU's vector registers from the first k to the last, and memory sees only A and B:
+CPU's vector registers for all k, or some hundreds of them, and memory sees only A and B:
 
                        B, one row at a time
                      [  vector  ][  vector  ]      <- loaded once for each k
@@ -69,8 +69,9 @@ PANEL_BYTES = 2 * VECTOR_BYTES
 
 # So many rows of A are reached from one pointer. If LLVM saw how far all rows are apart, it would
 # step one pointer from row to row, 14 additions that wait for each other, or keep one for each,
-# which are more than there are registers: products took up to 8% longer, of few columns 60%. An x86
-# instruction reaches 6 rows itself: it adds the distance once, twice or four times.
+# which are more than there are registers: products took up to 8% longer, of few columns 60%. Six
+# rows an x86 instruction reaches by itself: it can add 1, 2 or 4 times what a register holds, here
+# the distance, or 3 or 5 times the distance, which stand ready in two more.
 _POINTER_ROWS = 4 if MAX_ROWS > 6 else 6
 
 # A and B are fetched into the cache so many k before they are needed: CPUs see by themselves which
@@ -84,11 +85,12 @@ _POINTER_ROWS = 4 if MAX_ROWS > 6 else 6
 _AHEAD = 8
 _LINE_BYTES = 64
 
-# Tiles of short vectors have few multiply-adds for each k to fetch beside. For them, B is cut along
-# k instead: with so many rows, a panel stays in a first-level cache of 32 KB while all tiles of a
-# strip pass. (32, 1600) @ (1600, 128) takes an EPYC without AVX-512 (Zen 3) 20 to 30% less. And
-# they do two k in each round of the loop, which then has fewer instructions for each: 5 to 10% less
-# while another thread shares the core.
+# Only CPUs with AVX-512 have masks in registers. Tiles of others have shorter vectors and fewer
+# rows, too few multiply-adds for each k to fetch beside. For them, k is cut into blocks instead: so
+# many rows of a panel of B stay in a first-level cache of 32 KB while all tiles of a strip pass.
+# (32, 1600) @ (1600, 128) takes an EPYC without AVX-512 (Zen 3) 20 to 30% less. And they do two k
+# in each round of the loop, which then has fewer instructions for each: 5 to 10% less while another
+# program's thread shares the core.
 if REGISTERS.has_masks:
     _FETCHING_ROWS, _BLOCK, _UNROLLED = range(5, MAX_ROWS + 1), 1 << 40, False
 else:
@@ -121,7 +123,7 @@ def panels(columns: int, itemsize: int) -> list[tuple[int, int]]:
 
 @in_either
 def tile_rows(rows: int, columns: int, itemsize: int) -> int:
-    """How many rows to do at once: 32 are 11 + 11 + 10, as a flat tile has too few sums to do."""
+    """How many rows to do at once: of at most 14, 32 are 11 + 11 + 10; flat tiles do few sums."""
     vectors = -(-columns * itemsize // VECTOR_BYTES)
     return -(-rows // -(-rows // ROWS[vectors - 1]))
 
@@ -193,8 +195,8 @@ def _tile(
     multiply-adds over k from first to last, whatever the tile's size: the same bits come out
     however a product is cut into tiles.
 
-    What is fetched of A into the cache, to be read later, begins fetch_at behind its first entry
-    and moves by fetch_step for each k.
+    Tiles that fetch begin with the entry of A that is fetch_at after its first, and move on by
+    fetch_step for each k.
     """
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
@@ -405,10 +407,9 @@ def _emit_tile(
 
 # --- a strip of tiles, and calling it ------------------------------------------------------------
 #
-# The loops above are long: compiling them takes a second for each dtype. So they are compiled once,
-# as a C function, and called through its address; as an ordinary compiled function they would be
-# copied into every function that uses them, and into each of the several that numba makes of a
-# parallel one.
+# The loops above are long: compiling them takes one to three seconds for each dtype. So they are
+# compiled once, as a C function, and called through its address; as an ordinary compiled function
+# they would be copied into every function that uses them.
 
 
 def _strip(
@@ -419,6 +420,8 @@ def _strip(
     """As `_tile`, for any number of rows: tile_rows at once, and A moves by a_tile after each.
 
     Where outer is 1, inner may be cut into blocks, of which each is added to what C has by then.
+    Where the rows of A are all a_row apart, the last tiles may have one row less than the first:
+    32 rows are 6 + 6 + 5 + 5 + 5 + 5, and not five times 6 and 2.
     """
     fetch_at, fetch_step = _AHEAD * a_inner, a_inner
     if a_inner == 1 and a_row == inner and rows > tile_rows:
@@ -426,17 +429,25 @@ def _strip(
     block = inner
     if outer == 1 and inner > _BLOCK:
         block = -(-inner // -(-inner // _BLOCK))  # all of about the same length
+    lower_from = rows
+    if a_tile == tile_rows * a_row:
+        tiles = -(-rows // tile_rows)
+        tile_rows = -(-rows // tiles)
+        lower_from = rows - (tiles * tile_rows - rows) * (tile_rows - 1)
+        a_tile = tile_rows * a_row
     start = 0
     while start < inner:
-        tile, first = a, 0
+        tile, first, height, step = a, 0, tile_rows, a_tile
         while first < rows:
+            if first == lower_from:
+                height, step = height - 1, step - a_row
             _tile(
                 tile, a_row, a_outer, a_inner, b, b_outer, b_inner,
-                _advance(c, first * c_row), c_row, min(tile_rows, rows - first), columns,
+                _advance(c, first * c_row), c_row, min(height, rows - first), columns,
                 outer, min(block, inner - start), accumulate, fetch_at, fetch_step,
             )  # fmt: skip
-            tile = _advance(tile, a_tile)
-            first += tile_rows
+            tile = _advance(tile, step)
+            first += height
         a, b = _advance(a, block * a_inner), _advance(b, block * b_inner)
         accumulate = True
         start += block

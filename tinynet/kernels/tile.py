@@ -420,8 +420,6 @@ def _strip(
     """As `_tile`, for any number of rows: tile_rows at once, and A moves by a_tile after each.
 
     Where outer is 1, inner may be cut into blocks, of which each is added to what C has by then.
-    Where the rows of A are all a_row apart, the last tiles may have one row less than the first:
-    32 rows are 6 + 6 + 5 + 5 + 5 + 5, and not five times 6 and 2.
     """
     fetch_at, fetch_step = _AHEAD * a_inner, a_inner
     if a_inner == 1 and a_row == inner and rows > tile_rows:
@@ -429,25 +427,17 @@ def _strip(
     block = inner
     if outer == 1 and inner > _BLOCK:
         block = -(-inner // -(-inner // _BLOCK))  # all of about the same length
-    lower_from = rows
-    if a_tile == tile_rows * a_row:
-        tiles = -(-rows // tile_rows)
-        tile_rows = -(-rows // tiles)
-        lower_from = rows - (tiles * tile_rows - rows) * (tile_rows - 1)
-        a_tile = tile_rows * a_row
     start = 0
     while start < inner:
-        tile, first, height, step = a, 0, tile_rows, a_tile
+        tile, first = a, 0
         while first < rows:
-            if first == lower_from:
-                height, step = height - 1, step - a_row
             _tile(
                 tile, a_row, a_outer, a_inner, b, b_outer, b_inner,
-                _advance(c, first * c_row), c_row, min(height, rows - first), columns,
+                _advance(c, first * c_row), c_row, min(tile_rows, rows - first), columns,
                 outer, min(block, inner - start), accumulate, fetch_at, fetch_step,
             )  # fmt: skip
-            tile = _advance(tile, step)
-            first += height
+            tile = _advance(tile, a_tile)
+            first += tile_rows
         a, b = _advance(a, block * a_inner), _advance(b, block * b_inner)
         accumulate = True
         start += block

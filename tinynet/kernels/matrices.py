@@ -72,8 +72,8 @@ _SHORT = 64
 # From here on, copying pays: B fills a second-level cache (of 1 or 2 MB in CPUs with AVX-512, 0.25
 # or 0.5 in others), and A has rows enough. These need not be copied where a tile has few of them:
 # those of (512, 512) or (2048, 2048), all a power of two apart, compete for the same few places in
-# a cache, but 6 of them have room there. A strip then has so many tiles. An EPYC without AVX-512
-# takes 15 to 30% less for both than with strips and copies as for AVX-512.
+# a cache, but 6 of them have room there, and many tiles in a strip are better than a copy. An EPYC
+# without AVX-512 takes 15 to 30% less for both than with strips and copies as for AVX-512.
 if REGISTERS.has_masks:
     _LARGE_BYTES, _COPIES_ROWS, _LARGE_TILES = 2_000_000, True, 8
 else:

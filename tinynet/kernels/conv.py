@@ -37,7 +37,7 @@ from tinynet.kernels.products import Plan, multiply, new_result, plan, strip, su
 from tinynet.kernels.reference import Array, Shape4
 from tinynet.kernels.thread_count import get_num_threads
 from tinynet.kernels.threads import pool_for, share
-from tinynet.kernels.tile import panels
+from tinynet.kernels.tile import wide_panels
 from tinynet.kernels.transpose import swap_channels
 
 # Up to so many channels of the image, dx is made by `_spread_products`.
@@ -105,7 +105,7 @@ def _forward_plan(
     kh, kw, _, c_out = kernel_shape
     rows, top = output_size(h, kh, strides[0], padding), pad_amounts(h, kh, strides[0], padding)[0]
     strips = []
-    for panel, width in panels(c_out, itemsize):
+    for panel, width in wide_panels(c_out, itemsize):
         for r in range(rows):
             # Kernel rows first to last - 1 lie on the image.
             y = r * strides[0] - top
@@ -157,7 +157,7 @@ def _kernel_gradient_plan(
     kh, kw = kernel_shape[0], kernel_shape[1]
     top = pad_amounts(h, kh, strides[0], padding)[0]
     strips = []
-    for panel, width in panels(c_out, itemsize):
+    for panel, width in wide_panels(c_out, itemsize):
         for i in range(kh):
             # Output rows first to last - 1 put kernel row i on the image.
             first = max(-((i - top) // strides[0]), 0)
@@ -216,7 +216,7 @@ def _input_gradient_plan(
     _, h, w, _ = input_shape
     top = pad_amounts(h, kh, strides[0], padding)[0]
     strips = []
-    for panel, width in panels(c_in, itemsize):
+    for panel, width in wide_panels(c_in, itemsize):
         for q in range(h):
             # Row q of dx gets kernel row i from row (q + top - i) / stride of dy: from rows first
             # to last - 1, and each row of dy further down takes a kernel row ``stride`` further up.

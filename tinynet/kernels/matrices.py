@@ -27,6 +27,7 @@ from tinynet.kernels.thread_count import get_num_threads, on_change
 from tinynet.kernels.threads import pool_for, share, threads_of
 from tinynet.kernels.tile import (
     MAX_ROWS,
+    TILES_FIRST,
     call_strip,
     empty_lines,
     next_columns,
@@ -35,6 +36,7 @@ from tinynet.kernels.tile import (
     strip_address,
     tile_rows,
     whole_vectors,
+    wide_panels,
 )
 from tinynet.kernels.transpose import (
     block_lanes,
@@ -75,13 +77,10 @@ _SHORT = 64
 # a cache, but 6 of them have room there, and many tiles in a strip are better than a copy. An EPYC
 # without AVX-512 takes 15 to 30% less for both than with strips and copies as for AVX-512.
 if REGISTERS.has_masks:
-    _LARGE_BYTES, _COPIES_ROWS, _LARGE_TILES = 2_000_000, True, 8
+    _LARGE_BYTES, _COPIES_ROWS, _LARGE_TILES, _BLOCK = 2_000_000, True, 8, 2048
 else:
-    _LARGE_BYTES, _COPIES_ROWS, _LARGE_TILES = 450_000, False, 32
+    _LARGE_BYTES, _COPIES_ROWS, _LARGE_TILES, _BLOCK = 450_000, False, 4, 512
 _LARGE_ROWS = 128
-
-# So many of k at once, if A is copied.
-_BLOCK = 2048
 
 # A matrix of this size is transposed by each thread for itself.
 _OWN_COPY_BYTES = 400_000
@@ -186,11 +185,7 @@ def fill(a: Array, b: Array, transpose_a: bool, transpose_b: bool, c: Array) -> 
         not_recorded()
         c[...] = 0
     elif is_large(m, b.nbytes):
-        copied = transpose_a or _COPIES_ROWS
-        blocks = -(-k // _BLOCK) if copied else 1
-        rows = _packed_rows(a, transpose_a, blocks) if copied else a
-        columns = _packed_columns(b, transpose_b, blocks)
-        multiply(rows, columns, c, _large_plan(m, k, n, c.itemsize, copied, blocks))
+        _multiply_large(a, b, transpose_a, transpose_b, c)
     elif _is_right_smaller(m, k, n):
         fill(a, _transposed(b), transpose_a, False, c)
     else:
@@ -277,9 +272,10 @@ def product_plan(
     number of C is one chain of multiply-adds.
     """
     a_row, a_inner = (1, m) if transpose_a else (k, 1)
-    cuts, threads = panels(n, itemsize), get_num_threads()
     is_small = k * n * itemsize <= _SMALL_BYTES
     whole_rows = is_small and k <= _SHORT
+    cuts = wide_panels(n, itemsize) if whole_rows else panels(n, itemsize)
+    threads = get_num_threads()
     count = max(1, -(-m // _STRIP_ROWS))
     if whole_rows:
         count = max(count, min(_LEAST_TASKS, m // MAX_ROWS))
@@ -361,12 +357,14 @@ def _times_transposed_part(
     column = 0
     while column < n:
         width = next_columns(n - column, x.itemsize)
+        columns = n if TILES_FIRST else width
         height = tile_rows(rows, width, x.itemsize)
         call_strip(
-            address, x, first * x_row, height * x_row, x_row, 0, 1, y_transposed, column, 0, room,
-            result, at + column, n, rows, height, width, 1, k, False,
+            address, x, first * x_row, height * x_row, x_row, 0, 1,
+            y_transposed, column, width, 0, room, result, at + column, n,
+            rows, height, columns, width, 1, k, False,
         )  # fmt: skip
-        column += width
+        column += columns
     if turned:
         transpose_into(result, n, c, first, m, rows, n)
 
@@ -374,26 +372,37 @@ def _times_transposed_part(
 # --- large matrices ------------------------------------------------------------------------------
 
 
-def _packed_rows(a: Array, transpose_a: bool, blocks: int) -> Array:
-    """op(a) in the order in which the tiles read it: (blocks of k, tiles, k, rows of the tile),
-    with zeros where there is no k."""
+def _multiply_large(a: Array, b: Array, transpose_a: bool, transpose_b: bool, c: Array) -> None:
+    """One block of k after another, each of which is added to what C has by then."""
+    (m, n), k = c.shape, a.shape[0] if transpose_a else a.shape[1]
+    copied = transpose_a or _COPIES_ROWS
+    block = -(-k // -(-k // _BLOCK))  # all of about the same length
+    for start in range(0, k, block):
+        length = min(block, k - start)
+        rows = _packed_rows(a, transpose_a, start, length) if copied else a
+        columns = _packed_columns(b, transpose_b, start, length)
+        multiply(rows, columns, c, _large_plan(m, k, n, start, length, c.itemsize, copied))
+
+
+def _packed_rows(a: Array, transpose_a: bool, start: int, length: int) -> Array:
+    """op(a)[:, start : start + length] in the order in which the tiles read it: (tiles, k, rows)."""
     m, k = a.shape[::-1] if transpose_a else a.shape
-    height, block = _large_height(m, a.itemsize), -(-k // blocks)
-    tiles = empty((blocks, -(-m // height), block, _tile_width(height, a.itemsize)), a.dtype)
+    height = _large_height(m, a.itemsize)
+    tiles = empty((-(-m // height), length, _tile_width(height, a.itemsize)), a.dtype)
     a_row, a_inner = (1, m) if transpose_a else (k, 1)
     pool = pool_for(_PACK_OPERATIONS * tiles.size)
-    _pack_tiles(pool, a.reshape(-1), a_row, a_inner, m, k, height, tiles)
+    _pack_tiles(pool, a.reshape(-1), start * a_inner, a_row, a_inner, m, height, tiles)
     return tiles
 
 
-def _packed_columns(b: Array, transpose_b: bool, blocks: int) -> Array:
-    """op(b) in that order: (panels, k, columns of the panel), zeros where there is no k."""
+def _packed_columns(b: Array, transpose_b: bool, start: int, length: int) -> Array:
+    """op(b)[start : start + length] in that order: (panels, k, columns of the panel)."""
     k, n = b.shape[::-1] if transpose_b else b.shape
-    width, block = panel_width(b.itemsize), -(-k // blocks)
-    panels = empty((-(-n // width), blocks * block, width), b.dtype)
+    width = panel_width(b.itemsize)
+    panels = empty((-(-n // width), length, width), b.dtype)
     b_row, b_inner = (1, k) if transpose_b else (n, 1)
     pool = pool_for(_PACK_OPERATIONS * panels.size)
-    _pack_panels(pool, b.reshape(-1), b_row, b_inner, k, n, panels)
+    _pack_panels(pool, b.reshape(-1), start * b_row, b_row, b_inner, n, panels)
     return panels
 
 
@@ -409,98 +418,87 @@ def _tile_width(height: int, itemsize: int) -> int:
 
 @entry()
 def _pack_tiles(
-    pool: int, a: Array, a_row: int, a_inner: int, m: int, k: int, height: int, tiles: Array
+    pool: int, a: Array, a_at: int, a_row: int, a_inner: int, m: int, height: int, tiles: Array
 ) -> None:
-    groups = -(-tiles.shape[1] // _TOGETHER)
-    share(pool, groups, _pack_some_tiles, (a, a_row, a_inner, m, k, height, tiles))
+    groups = -(-len(tiles) // _TOGETHER)
+    share(pool, groups, _pack_some_tiles, (a, a_at, a_row, a_inner, m, height, tiles))
 
 
 @jit()
 def _pack_some_tiles(
-    group: int, a: Array, a_row: int, a_inner: int, m: int, k: int, height: int, tiles: Array
+    group: int, a: Array, a_at: int, a_row: int, a_inner: int, m: int, height: int, tiles: Array
 ) -> None:
-    zero = tiles.dtype.type(0)
-    blocks, count, block, room = tiles.shape
+    count, length, room = tiles.shape
     flat = tiles.reshape(-1)
     lanes = block_lanes(a.itemsize)
-    for o in range(blocks):
-        last = min(block, k - o * block)
-        for start in range(0, block, lanes):
-            for t in range(group * _TOGETHER, min((group + 1) * _TOGETHER, count)):
-                at, first = (o * count + t) * block * room, t * height
-                end = min(start + lanes, last)
-                # Whole vectors, and so some rows of the next tile, too: nobody reads them.
-                if first + room <= m and start + lanes <= last:
-                    for r in range(0, room, lanes):
-                        corner = (first + r) * a_row + (o * block + start) * a_inner
-                        to = at + start * room + r
-                        if a_inner == 1:
-                            transpose_block(a, corner, a_row, flat, to, room)
-                        else:
-                            copy_block(a, corner, a_inner, flat, to, room)
-                else:
-                    for i in range(start, end):
-                        for r in range(min(height, m - first)):
-                            entry = (first + r) * a_row + (o * block + i) * a_inner
-                            flat[at + i * room + r] = a[entry]
-                for i in range(max(start, last), min(start + lanes, block)):
-                    for r in range(height):
-                        flat[at + i * room + r] = zero
+    for start in range(0, length, lanes):
+        for t in range(group * _TOGETHER, min((group + 1) * _TOGETHER, count)):
+            to, rows = (t * length + start) * room, m - t * height
+            corner = a_at + t * height * a_row + start * a_inner
+            # Whole vectors, and so some rows of the next tile, too: nobody reads them.
+            if room <= rows and start + lanes <= length:
+                for r in range(0, room, lanes):
+                    if a_inner == 1:
+                        transpose_block(a, corner + r * a_row, a_row, flat, to + r, room)
+                    else:
+                        copy_block(a, corner + r * a_row, a_inner, flat, to + r, room)
+            else:
+                for i in range(min(lanes, length - start)):
+                    for r in range(min(height, rows)):
+                        flat[to + i * room + r] = a[corner + r * a_row + i * a_inner]
 
 
 @entry()
 def _pack_panels(
-    pool: int, b: Array, b_row: int, b_inner: int, k: int, n: int, panels: Array
+    pool: int, b: Array, b_at: int, b_row: int, b_inner: int, n: int, panels: Array
 ) -> None:
     groups = -(-len(panels) // _TOGETHER)
-    share(pool, groups, _pack_some_panels, (b, b_row, b_inner, k, n, panels))
+    share(pool, groups, _pack_some_panels, (b, b_at, b_row, b_inner, n, panels))
 
 
 @jit()
 def _pack_some_panels(
-    group: int, b: Array, b_row: int, b_inner: int, k: int, n: int, panels: Array
+    group: int, b: Array, b_at: int, b_row: int, b_inner: int, n: int, panels: Array
 ) -> None:
-    zero = panels.dtype.type(0)
-    count, height, width = panels.shape
+    count, length, width = panels.shape
     flat = panels.reshape(-1)
     lanes = block_lanes(b.itemsize)
-    for start in range(0, height, lanes):
+    for start in range(0, length, lanes):
         for p in range(group * _TOGETHER, min((group + 1) * _TOGETHER, count)):
-            at, first = p * height * width, p * width
-            columns, end = min(width, n - first), min(start + lanes, k)
-            if columns == width and start + lanes <= k:
+            to, columns = (p * length + start) * width, n - p * width
+            corner = b_at + start * b_row + p * width * b_inner
+            if width <= columns and start + lanes <= length:
                 for j in range(0, width, lanes):
-                    corner, to = start * b_row + (first + j) * b_inner, at + start * width + j
                     if b_inner == 1:
-                        copy_block(b, corner, b_row, flat, to, width)
+                        copy_block(b, corner + j, b_row, flat, to + j, width)
                     else:
-                        transpose_block(b, corner, b_inner, flat, to, width)
+                        transpose_block(b, corner + j * b_inner, b_inner, flat, to + j, width)
             else:
-                for i in range(start, end):
-                    for j in range(columns):
-                        flat[at + i * width + j] = b[i * b_row + (first + j) * b_inner]
-            for i in range(max(start, k), min(start + lanes, height)):
-                for j in range(columns):
-                    flat[at + i * width + j] = zero
+                for i in range(min(lanes, length - start)):
+                    for j in range(min(width, columns)):
+                        flat[to + i * width + j] = b[corner + i * b_row + j * b_inner]
 
 
-@lru_cache(maxsize=64)
-def _large_plan(m: int, k: int, n: int, itemsize: int, copied: bool, blocks: int) -> Plan:
+@lru_cache(maxsize=256)
+def _large_plan(
+    m: int, k: int, n: int, start: int, length: int, itemsize: int, copied: bool
+) -> Plan:
     """All panels for some rows, before the next rows: these then stay in the cache."""
     width, height = panel_width(itemsize), _large_height(m, itemsize)
-    tiles, block = -(-m // height), -(-k // blocks)
-    a_tile, a_row, a_inner, a_step = height * k, k, 1, 0
+    a_at, a_tile, a_row, a_inner = start, height * k, k, 1
     if copied:
         room = _tile_width(height, itemsize)
-        a_tile, a_row, a_inner, a_step = block * room, 1, room, tiles * block * room
+        a_at, a_tile, a_row, a_inner = 0, length * room, 1, room
+    columns = n if TILES_FIRST else width
     return plan([
         Strip(
-            a_at=tile * a_tile, a_tile=a_tile, a_row=a_row, a_outer=0, a_inner=a_inner,
-            b_at=column * blocks * block, b_outer=0, b_inner=width,
+            a_at=a_at + tile * a_tile, a_tile=a_tile, a_row=a_row, a_outer=0, a_inner=a_inner,
+            b_at=column * length, b_panel=length * width, b_outer=0, b_inner=width,
             c_at=tile * height * n + column, c_row=n,
             rows=min(_LARGE_TILES * height, m - tile * height), tile_rows=height,
-            columns=min(width, n - column), outer=1, inner=block,
+            columns=min(columns, n - column), panel=width, outer=1, inner=length,
+            accumulate=start > 0,
         )
-        for tile in range(0, tiles, _LARGE_TILES)
-        for column in range(0, n, width)
-    ], items=blocks, a_step=a_step, b_step=block * width)  # fmt: skip
+        for tile in range(0, -(-m // height), _LARGE_TILES)
+        for column in range(0, n, columns)
+    ])  # fmt: skip

@@ -18,7 +18,7 @@ from tinynet.kernels.memory import empty, give, own, zeros
 from tinynet.kernels.recording import not_recorded
 from tinynet.kernels.reference import Array
 from tinynet.kernels.threads import block_slice, blocks, pool_for, share
-from tinynet.kernels.tile import call_strip, strip_address, tile_rows
+from tinynet.kernels.tile import call_strip, next_columns, strip_address, tile_rows
 
 
 class Strip(NamedTuple):
@@ -35,6 +35,7 @@ class Strip(NamedTuple):
     a_outer: int
     a_inner: int
     b_at: int
+    b_panel: int
     b_outer: int
     b_inner: int
     c_at: int
@@ -42,8 +43,10 @@ class Strip(NamedTuple):
     rows: int
     tile_rows: int
     columns: int
+    panel: int
     outer: int
     inner: int
+    accumulate: bool = False
 
 
 def strip(
@@ -51,10 +54,11 @@ def strip(
     c_at: int, c_row: int, rows: int, columns: int, outer: int, inner: int, itemsize: int,
 ) -> Strip:  # fmt: skip
     """The strip whose rows of A are all a_row apart."""
-    height = tile_rows(rows, columns, itemsize)
+    panel = next_columns(columns, itemsize)
+    height = tile_rows(rows, panel, itemsize)
     return Strip(
-        a_at, height * a_row, a_row, a_outer, a_inner, b_at, b_outer, b_inner, c_at, c_row,
-        rows, height, columns, outer, inner,
+        a_at, height * a_row, a_row, a_outer, a_inner, b_at, panel, b_outer, b_inner, c_at, c_row,
+        rows, height, columns, panel, outer, inner,
     )  # fmt: skip
 
 
@@ -159,12 +163,12 @@ def _task(
     group, task = number // len(strips), strips[number % len(strips)]
     first, last = items * group // groups, items * (group + 1) // groups
     for s in task:
-        c_at, c_row, rows, columns = s[8] + group * c_step, s[9], s[10], s[12]
+        c_at, c_row, rows, columns = s[9] + group * c_step, s[10], s[11], s[13]
         for item in range(first, last):
             call_strip(
                 address, a, s[0] + item * a_step, s[1], s[2], s[3], s[4],
-                b, s[5] + item * b_step, s[6], s[7], c, c_at, c_row,
-                rows, s[11], columns, s[13], s[14], item > first,
+                b, s[5] + item * b_step, s[6], s[7], s[8], c, c_at, c_row,
+                rows, s[12], columns, s[14], s[15], s[16], item > first or s[17] > 0,
             )  # fmt: skip
         if finish:
             add_bias(c, c_at, c_row, rows, columns, bias, c_at % c_row, relu)

@@ -96,6 +96,8 @@ if REGISTERS.has_masks:
 else:
     _FETCHING_ROWS, _BLOCK, _UNROLLED = range(0), 320, True
 
+TILES_FIRST = not REGISTERS.has_masks
+
 
 @in_either
 def panel_width(itemsize: int) -> int:
@@ -119,6 +121,11 @@ def panels(columns: int, itemsize: int) -> list[tuple[int, int]]:
         found.append((first, next_columns(columns - first, itemsize)))
         first += found[-1][1]
     return found
+
+
+def wide_panels(columns: int, itemsize: int) -> list[tuple[int, int]]:
+    """The same for strips that may have several panels of one width."""
+    return [(0, columns)] if TILES_FIRST else panels(columns, itemsize)
 
 
 @in_either
@@ -171,10 +178,12 @@ class _Operands(NamedTuple):
     a_outer: ir.Value
     a_inner: ir.Value
     b: ir.Value
+    b_panel: ir.Value
     b_outer: ir.Value
     b_inner: ir.Value
     c: ir.Value
     c_row: ir.Value
+    panels: ir.Value
     outer: ir.Value
     inner: ir.Value
     accumulate: ir.Value
@@ -185,11 +194,12 @@ class _Operands(NamedTuple):
 
 @intrinsic
 def _tile(
-    typingctx: Any, a: Any, a_row: Any, a_outer: Any, a_inner: Any, b: Any, b_outer: Any,
-    b_inner: Any, c: Any, c_row: Any, rows: Any, columns: Any, outer: Any, inner: Any,
-    accumulate: Any, fetch_at: Any, fetch_step: Any,
+    typingctx: Any, a: Any, a_row: Any, a_outer: Any, a_inner: Any, b: Any, b_panel: Any,
+    b_outer: Any, b_inner: Any, c: Any, c_row: Any, rows: Any, columns: Any, panels: Any,
+    outer: Any, inner: Any, accumulate: Any, fetch_at: Any, fetch_step: Any,
 ) -> Any:  # fmt: skip
-    """``C = A @ B``, or ``C += A @ B``, for at most so many rows and columns as a tile has.
+    """``C = A @ B``, or ``C += A @ B``, for at most so many rows and columns as a tile has; and the
+    same for so many panels of C, side by side, of which each has its B b_panel further.
 
     a, b and c point to the first entries of A, B and C. Each entry of C is one chain of
     multiply-adds over k from first to last, whatever the tile's size: the same bits come out
@@ -200,11 +210,11 @@ def _tile(
     """
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
-        (a, a_row, a_outer, a_inner, b, b_outer, b_inner, c, c_row, rows, columns, outer, inner,
-         accumulate, fetch_at, fetch_step) = values  # fmt: skip
+        (a, a_row, a_outer, a_inner, b, b_panel, b_outer, b_inner, c, c_row, rows, columns, panels,
+         outer, inner, accumulate, fetch_at, fetch_step) = values  # fmt: skip
         operands = _Operands(
-            a, a_row, a_outer, a_inner, b, b_outer, b_inner, c, c_row,
-            outer, inner, accumulate, fetch_at, fetch_step, None,
+            a, a_row, a_outer, a_inner, b, b_panel, b_outer, b_inner, c, c_row,
+            panels, outer, inner, accumulate, fetch_at, fetch_step, None,
         )  # fmt: skip
         dtype = signature.args[0].dtype
         lanes = REGISTERS.vector_bytes * 8 // dtype.bitwidth
@@ -214,8 +224,8 @@ def _tile(
 
     size = types.intp
     return types.void(
-        a, size, size, size, a, size, size, a, size, size, size, size, size, types.boolean,
-        size, size,
+        a, size, size, size, a, size, size, size, a, size, size, size, size, size, size,
+        types.boolean, size, size,
     ), generate  # fmt: skip
 
 
@@ -317,14 +327,15 @@ def _emit_tile(
 ) -> None:
     """The loops over k for a tile of one size.
 
-        acc = C if accumulate else 0
-        for each of outer:                  A moves by a_outer, B by b_outer
-            for each of inner:              A moves by a_inner, B by b_inner  (may be unrolled)
-                fetch later ones of A and B into the cache  (some heights)
-                B_v   = load vector v of B's row            (vectors loads)
-                a     = load A's row r, in all lanes        (rows loads)
-                acc_rv = a * B_v + acc_rv                   (rows * vectors multiply-adds)
-        C = acc
+        for each of panels:                     B moves by b_panel, C by the tile's width
+            acc = C if accumulate else 0
+            for each of outer:                  A moves by a_outer, B by b_outer
+                for each of inner:              A moves by a_inner, B by b_inner  (may be unrolled)
+                    fetch later ones of A and B into the cache  (some heights)
+                    B_v   = load vector v of B's row            (vectors loads)
+                    a     = load A's row r, in all lanes        (rows loads)
+                    acc_rv = a * B_v + acc_rv                   (rows * vectors multiply-adds)
+            C = acc
 
     In LLVM's form a variable that a loop changes is a "phi": a value for each block that can
     jump to the loop's head. The accumulators are phis of both loops and so stay registers. So are
@@ -339,24 +350,24 @@ def _emit_tile(
     def mask(v: int) -> ir.Value | None:
         return at.mask if v == vectors - 1 else None
 
-    def cell_of_c(r: int, v: int) -> tuple[ir.Value, ir.Value | None]:
-        row = builder.gep(at.c, [builder.mul(at.c_row, index(r))])
+    def cell(c: ir.Value, r: int, v: int) -> tuple[ir.Value, ir.Value | None]:
+        row = builder.gep(c, [builder.mul(at.c_row, index(r))])
         return builder.gep(row, [index(v * lanes)]), mask(v)
 
-    starts = [at.b] + [
+    a_starts = [
         opaque(builder, builder.gep(at.a, [builder.mul(at.a_row, index(r))]))
         for r in range(0, rows, _POINTER_ROWS)
     ]
     if fetches:
-        starts.append(builder.gep(at.a, [at.fetch_at]))
-    moves = [at.b_outer] + [at.a_outer] * (len(starts) - 1)
-    steps = [at.b_inner] + [at.a_inner] * (len(starts) - 1)
+        a_starts.append(builder.gep(at.a, [at.fetch_at]))
+    pointers = 1 + len(a_starts)
+    moves = [at.b_outer] + [at.a_outer] * len(a_starts)
+    steps = [at.b_inner] + [at.a_inner] * len(a_starts)
     if fetches:
         steps[-1] = at.fetch_step
 
     def one_k(state: State) -> State:
-        pointers, sums = state[: len(starts)], state[len(starts) :]
-        b, a = pointers[0], pointers[1:]
+        b, a, sums = state[0], state[1:pointers], state[pointers:]
         b_vectors = [
             load_vector(builder, vector, builder.gep(b, [index(v * lanes)]), mask(v))
             for v in range(vectors)
@@ -377,13 +388,14 @@ def _emit_tile(
                 multiply_add(builder, a_lanes, b_vectors[v], sums[r * vectors + v])
                 for v in range(vectors)
             ]
-        moved = zip(pointers, steps, strict=True)
+        moved = zip((b, *a), steps, strict=True)
         return [opaque(builder, builder.gep(p, [step])) for p, step in moved] + new_sums
 
     def all_inner(state: State) -> State:
         if not _UNROLLED:
             return _repeat(builder, at.inner, state, one_k)
-        pairs, odd = builder.ashr(at.inner, index(1)), builder.trunc(at.inner, ir.IntType(1))
+        inner = opaque(builder, at.inner, stays=True)  # or there would be other loops for inner < 2
+        pairs, odd = builder.ashr(inner, index(1)), builder.trunc(inner, ir.IntType(1))
 
         def all_pairs(state: State) -> State:
             return _repeat(builder, pairs, state, lambda state: one_k(one_k(state)))
@@ -392,17 +404,22 @@ def _emit_tile(
         return _when(builder, odd, state, one_k)
 
     def one_outer(state: State) -> State:
-        pointers, sums = state[: len(starts)], all_inner(state)[len(starts) :]
-        moved = zip(pointers, moves, strict=True)
+        sums = all_inner(state)[pointers:]
+        moved = zip(state[:pointers], moves, strict=True)
         return [builder.gep(p, [move]) for p, move in moved] + sums
 
-    sums = _when(
-        builder, at.accumulate, [ir.Constant(vector, [0.0] * lanes)] * len(cells),
-        lambda _: [load_vector(builder, vector, *cell_of_c(r, v)) for r, v in cells],
-    )  # fmt: skip
-    sums = _repeat(builder, at.outer, starts + sums, one_outer)[len(starts) :]
-    for (r, v), value in zip(cells, sums, strict=True):
-        store_vector(builder, value, *cell_of_c(r, v))
+    def one_panel(state: State) -> State:
+        b, c = state
+        sums = _when(
+            builder, at.accumulate, [ir.Constant(vector, [0.0] * lanes)] * len(cells),
+            lambda _: [load_vector(builder, vector, *cell(c, r, v)) for r, v in cells],
+        )  # fmt: skip
+        sums = _repeat(builder, at.outer, [b, *a_starts, *sums], one_outer)[pointers:]
+        for (r, v), value in zip(cells, sums, strict=True):
+            store_vector(builder, value, *cell(c, r, v))
+        return [builder.gep(b, [at.b_panel]), builder.gep(c, [index(vectors * lanes)])]
+
+    _repeat(builder, at.panels, [at.b, at.c], one_panel)
 
 
 # --- a strip of tiles, and calling it ------------------------------------------------------------
@@ -413,11 +430,12 @@ def _emit_tile(
 
 
 def _strip(
-    a: Any, a_tile: int, a_row: int, a_outer: int, a_inner: int, b: Any, b_outer: int, b_inner: int,
-    c: Any, c_row: int, rows: int, tile_rows: int, columns: int, outer: int, inner: int,
-    accumulate: bool,
+    a: Any, a_tile: int, a_row: int, a_outer: int, a_inner: int, b: Any, b_panel: int, b_outer: int,
+    b_inner: int, c: Any, c_row: int, rows: int, tile_rows: int, columns: int, panel: int, outer: int,
+    inner: int, accumulate: bool,
 ) -> None:  # fmt: skip
-    """As `_tile`, for any number of rows: tile_rows at once, and A moves by a_tile after each.
+    """As `_tile`, for any number of rows: tile_rows at once, and A moves by a_tile after each; and
+    of columns: a panel at once, and B moves by b_panel.
 
     Where outer is 1, inner may be cut into blocks, of which each is added to what C has by then.
     """
@@ -425,19 +443,26 @@ def _strip(
     if a_inner == 1 and a_row == inner and rows > tile_rows:
         fetch_at, fetch_step = a_tile, tile_rows  # through the next tile in inner steps
     block = inner
-    if outer == 1 and inner > _BLOCK:
+    if outer == 1 and inner > _BLOCK and columns == panel:
         block = -(-inner // -(-inner // _BLOCK))  # all of about the same length
     start = 0
     while start < inner:
-        tile, first = a, 0
-        while first < rows:
-            _tile(
-                tile, a_row, a_outer, a_inner, b, b_outer, b_inner,
-                _advance(c, first * c_row), c_row, min(tile_rows, rows - first), columns,
-                outer, min(block, inner - start), accumulate, fetch_at, fetch_step,
-            )  # fmt: skip
-            tile = _advance(tile, a_tile)
-            first += tile_rows
+        length = min(block, inner - start)
+        b_at, column = b, 0
+        while column < columns:  # once for all whole panels, and once for the rest
+            width = min(panel, columns - column)
+            count = (columns - column) // width
+            tile, first = a, 0
+            while first < rows:
+                _tile(
+                    tile, a_row, a_outer, a_inner, b_at, b_panel, b_outer, b_inner,
+                    _advance(c, first * c_row + column), c_row, min(tile_rows, rows - first),
+                    width, count, outer, length, accumulate, fetch_at, fetch_step,
+                )  # fmt: skip
+                tile = _advance(tile, a_tile)
+                first += tile_rows
+            b_at = _advance(b_at, count * b_panel)
+            column += count * width
         a, b = _advance(a, block * a_inner), _advance(b, block * b_inner)
         accumulate = True
         start += block
@@ -446,8 +471,8 @@ def _strip(
 def _strip_signature(pointer: Any) -> Any:
     size = types.intp
     return types.void(
-        pointer, size, size, size, size, pointer, size, size,
-        pointer, size, size, size, size, size, size, types.boolean,
+        pointer, size, size, size, size, pointer, size, size, size,
+        pointer, size, size, size, size, size, size, size, types.boolean,
     )  # fmt: skip
 
 
@@ -482,8 +507,9 @@ def _advance(typingctx: Any, pointer: Any, entries: Any) -> Any:
 @intrinsic
 def call_strip(
     typingctx: Any, address: Any, a: Any, a_at: Any, a_tile: Any, a_row: Any, a_outer: Any,
-    a_inner: Any, b: Any, b_at: Any, b_outer: Any, b_inner: Any, c: Any, c_at: Any, c_row: Any,
-    rows: Any, tile_rows: Any, columns: Any, outer: Any, inner: Any, accumulate: Any,
+    a_inner: Any, b: Any, b_at: Any, b_panel: Any, b_outer: Any, b_inner: Any, c: Any, c_at: Any, c_row: Any,
+    rows: Any, tile_rows: Any, columns: Any, panel: Any, outer: Any, inner: Any,
+    accumulate: Any,
 ) -> Any:  # fmt: skip
     """Call the strip at `strip_address`: C = A @ B, or C += A @ B.
 
@@ -491,13 +517,13 @@ def call_strip(
     """
     size = types.intp
     signature = types.void(
-        size, a, size, size, size, size, size, b, size, size, size,
-        c, size, size, size, size, size, size, size, types.boolean,
+        size, a, size, size, size, size, size, b, size, size, size, size,
+        c, size, size, size, size, size, size, size, size, types.boolean,
     )  # fmt: skip
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
-        (address, _, a_at, a_tile, a_row, a_outer, a_inner, _, b_at, b_outer, b_inner,
-         _, c_at, c_row, rows, tile_rows, columns, outer, inner, accumulate) = values  # fmt: skip
+        (address, _, a_at, a_tile, a_row, a_outer, a_inner, _, b_at, b_panel, b_outer, b_inner,
+         _, c_at, c_row, rows, tile_rows, columns, panel, outer, inner, accumulate) = values  # fmt: skip
 
         def pointer(position: int, at: ir.Value) -> ir.Value:
             kind, array = signature.args[position], values[position]
@@ -505,8 +531,8 @@ def call_strip(
             return builder.gep(struct.data, [at])
 
         arguments = [
-            pointer(1, a_at), a_tile, a_row, a_outer, a_inner, pointer(7, b_at), b_outer, b_inner,
-            pointer(11, c_at), c_row, rows, tile_rows, columns, outer, inner,
+            pointer(1, a_at), a_tile, a_row, a_outer, a_inner, pointer(7, b_at), b_panel, b_outer, b_inner,
+            pointer(12, c_at), c_row, rows, tile_rows, columns, panel, outer, inner,
             builder.zext(accumulate, ir.IntType(8)),  # how C passes a truth value
         ]  # fmt: skip
         kind = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])

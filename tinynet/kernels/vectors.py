@@ -101,13 +101,14 @@ def splat(builder: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
     return builder.shuffle_vector(one, one, pick)
 
 
-def opaque(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
-    """The same integer or pointer, of which LLVM no longer knows where it comes from.
+def opaque(builder: ir.IRBuilder, value: ir.Value, stays: bool = False) -> ir.Value:
+    """The same integer or pointer, of which LLVM no longer knows where it comes from; it may have
+    found that out before a loop, unless this stays.
 
     It goes through a piece of assembler that is empty.
     """
     kind = ir.FunctionType(value.type, [value.type])
-    return builder.asm(kind, "", "=r,0", [value], False)
+    return builder.asm(kind, "", "=r,0", [value], stays)
 
 
 def prefetch(builder: ir.IRBuilder, pointer: ir.Value, offset: int) -> None:

@@ -209,12 +209,11 @@ def _multiply(address: int, a: Array, b: Array, c: Array, m: int, k: int, n: int
     width = panel_width(a.itemsize)
     rows = tile_rows(m, width, a.itemsize)
     for p in range(PRODUCTS):
-        for column in range(0, n, width):
-            call_strip(
-                address, a, p * k, rows * PRODUCTS * k, PRODUCTS * k, 0, 1,
-                b, p * (k * n + _GAP) + column, 0, n,
-                c, p * n + column, PRODUCTS * n, m, rows, min(width, n - column), 1, k, False,
-            )  # fmt: skip
+        call_strip(
+            address, a, p * k, rows * PRODUCTS * k, PRODUCTS * k, 0, 1,
+            b, p * (k * n + _GAP), width, 0, n,
+            c, p * n, PRODUCTS * n, m, rows, n, min(width, n), 1, k, False,
+        )  # fmt: skip
 
 
 # --- gradients -----------------------------------------------------------------------------------
@@ -268,13 +267,11 @@ def _add_products(
     width = panel_width(v.itemsize)
     rows = tile_rows(c_in, width, v.itemsize)
     for p in range(PRODUCTS):
-        for column in range(0, c_out, width):
-            call_strip(
-                address, v, p * c_in, rows, 1, 0, PRODUCTS * c_in,
-                m, p * c_out + column, 0, PRODUCTS * c_out,
-                du, p * (c_in * c_out + _GAP) + column, c_out,
-                c_in, rows, min(width, c_out - column), 1, k, True,
-            )  # fmt: skip
+        call_strip(
+            address, v, p * c_in, rows, 1, 0, PRODUCTS * c_in,
+            m, p * c_out, width, 0, PRODUCTS * c_out,
+            du, p * (c_in * c_out + _GAP), c_out, c_in, rows, c_out, min(width, c_out), 1, k, True,
+        )  # fmt: skip
 
 
 def conv2d_input_gradient(dy: Array, kernel: Array, g: Geometry) -> Array:

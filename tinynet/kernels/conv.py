@@ -37,7 +37,7 @@ from tinynet.kernels.products import Plan, multiply, new_result, plan, strip, su
 from tinynet.kernels.reference import Array, Shape4
 from tinynet.kernels.thread_count import get_num_threads
 from tinynet.kernels.threads import pool_for, share
-from tinynet.kernels.tile import wide_panels
+from tinynet.kernels.tile import strips_across
 from tinynet.kernels.transpose import swap_channels
 
 # Up to so many channels of the image, dx is made by `_spread_products`.
@@ -105,15 +105,15 @@ def _forward_plan(
     kh, kw, _, c_out = kernel_shape
     rows, top = output_size(h, kh, strides[0], padding), pad_amounts(h, kh, strides[0], padding)[0]
     strips = []
-    for panel, width in wide_panels(c_out, itemsize):
+    for column, width in strips_across(c_out, itemsize):
         for r in range(rows):
             # Kernel rows first to last - 1 lie on the image.
             y = r * strides[0] - top
             first, last = max(-y, 0), min(kh, h - y)
             strips.append(strip(
                 a_at=(y + first) * w * c_in, a_row=strides[1] * c_in, a_outer=w * c_in, a_inner=1,
-                b_at=first * kw * c_in * c_out + panel, b_outer=kw * c_in * c_out, b_inner=c_out,
-                c_at=r * columns * c_out + panel, c_row=c_out, rows=columns,
+                b_at=first * kw * c_in * c_out + column, b_outer=kw * c_in * c_out, b_inner=c_out,
+                c_at=r * columns * c_out + column, c_row=c_out, rows=columns,
                 columns=width, outer=last - first, inner=kw * c_in, itemsize=itemsize,
             ))  # fmt: skip
     return plan(
@@ -157,7 +157,7 @@ def _kernel_gradient_plan(
     kh, kw = kernel_shape[0], kernel_shape[1]
     top = pad_amounts(h, kh, strides[0], padding)[0]
     strips = []
-    for panel, width in wide_panels(c_out, itemsize):
+    for column, width in strips_across(c_out, itemsize):
         for i in range(kh):
             # Output rows first to last - 1 put kernel row i on the image.
             first = max(-((i - top) // strides[0]), 0)
@@ -165,8 +165,8 @@ def _kernel_gradient_plan(
             strips.append(strip(
                 a_at=(first * strides[0] + i - top) * w * c_in, a_row=1,
                 a_outer=strides[0] * w * c_in, a_inner=strides[1] * c_in,
-                b_at=first * columns * c_out + panel, b_outer=columns * c_out, b_inner=c_out,
-                c_at=i * kw * c_in * c_out + panel, c_row=c_out, rows=kw * c_in,
+                b_at=first * columns * c_out + column, b_outer=columns * c_out, b_inner=c_out,
+                c_at=i * kw * c_in * c_out + column, c_row=c_out, rows=kw * c_in,
                 columns=width, outer=last - first, inner=columns, itemsize=itemsize,
             ))  # fmt: skip
     return plan(
@@ -216,7 +216,7 @@ def _input_gradient_plan(
     _, h, w, _ = input_shape
     top = pad_amounts(h, kh, strides[0], padding)[0]
     strips = []
-    for panel, width in wide_panels(c_in, itemsize):
+    for column, width in strips_across(c_in, itemsize):
         for q in range(h):
             # Row q of dx gets kernel row i from row (q + top - i) / stride of dy: from rows first
             # to last - 1, and each row of dy further down takes a kernel row ``stride`` further up.
@@ -225,9 +225,9 @@ def _input_gradient_plan(
             i = q + top - first * strides[0]
             strips.append(strip(
                 a_at=first * spread * c_out, a_row=c_out, a_outer=spread * c_out, a_inner=1,
-                b_at=(kh - 1 - i) * kw * c_in * c_out + panel,
+                b_at=(kh - 1 - i) * kw * c_in * c_out + column,
                 b_outer=strides[0] * kw * c_in * c_out, b_inner=c_in,
-                c_at=q * w * c_in + panel, c_row=c_in, rows=w,
+                c_at=q * w * c_in + column, c_row=c_in, rows=w,
                 columns=width, outer=last - first, inner=kw * c_out, itemsize=itemsize,
             ))  # fmt: skip
     return plan(strips, items=n, groups=n, a_step=rows * spread * c_out, c_step=h * w * c_in)

@@ -1,7 +1,7 @@
 """Matrix products as lists of strips.
 
-A strip is some rows of C, as wide as a tile: the same columns of B serve all of its rows. A `Plan`
-lists the strips of a product; it depends on shapes alone and is made once for each.
+A strip is some rows of C, as wide as a tile or as several: the same columns of B serve all of its
+rows. A `Plan` lists the strips of a product; it depends on shapes alone and is made once for each.
 
 What it bought is told in `tile`: strips are how threads share out the tiles of a product.
 """
@@ -24,7 +24,7 @@ from tinynet.kernels.tile import call_strip, next_columns, strip_address, tile_r
 class Strip(NamedTuple):
     """One entry of a plan. Offsets and distances are counted in array entries.
 
-    C[r, s] = sum over o, i of A[r, o, i] * B[o, i, s], where
+    C[r, s] = sum over o, i of A[r, o, i] * B[o, i, s], or, to accumulate, C[r, s] += that, where
     A[r, o, i] is a[a_at + r * a_row + o * a_outer + i * a_inner],
     B[o, i, s] is b[b_at + o * b_outer + i * b_inner + s] and C[r, s] is c[c_at + r * c_row + s].
     """
@@ -35,7 +35,7 @@ class Strip(NamedTuple):
     a_outer: int
     a_inner: int
     b_at: int
-    b_panel: int
+    b_panel: int  # how far the panel columns after the first are from them
     b_outer: int
     b_inner: int
     c_at: int
@@ -53,12 +53,12 @@ def strip(
     a_at: int, a_row: int, a_outer: int, a_inner: int, b_at: int, b_outer: int, b_inner: int,
     c_at: int, c_row: int, rows: int, columns: int, outer: int, inner: int, itemsize: int,
 ) -> Strip:  # fmt: skip
-    """The strip whose rows of A are all a_row apart."""
+    """The strip whose rows of A are all a_row apart, and whose panels of B lie side by side."""
     panel = next_columns(columns, itemsize)
     height = tile_rows(rows, panel, itemsize)
     return Strip(
-        a_at, height * a_row, a_row, a_outer, a_inner, b_at, panel, b_outer, b_inner, c_at, c_row,
-        rows, height, columns, panel, outer, inner,
+        a_at, height * a_row, a_row, a_outer, a_inner, b_at, panel, b_outer, b_inner,
+        c_at, c_row, rows, height, columns, panel, outer, inner,
     )  # fmt: skip
 
 

@@ -64,25 +64,31 @@ def test_large_matrices(dtype: str, transpose_a: bool, transpose_b: bool) -> Non
 
 @pytest.fixture
 def plans_forgotten() -> Iterator[None]:
-    threads.set_num_threads(threads.get_num_threads())
+    def forget() -> None:
+        threads.set_num_threads(threads.get_num_threads())
+        matrices._large_plan.cache_clear()
+
+    forget()
     yield
-    threads.set_num_threads(threads.get_num_threads())
+    forget()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("transpose_a", "transpose_b"), TRANSPOSES)
-@pytest.mark.parametrize("copies_rows", [False, True])
+@pytest.mark.parametrize(("copies_rows", "tiles_first"), [(False, True), (True, False)])
 @pytest.mark.usefixtures("plans_forgotten")
 def test_every_tail_of_a_large_matrix(
     dtype: str,
     transpose_a: bool,
     transpose_b: bool,
     copies_rows: bool,
+    tiles_first: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # As if these were large: where a is copied, k is cut into blocks of up to 192, all of the same
-    # length.
+    # As if these were large, in blocks of up to 192 k. The one way is that of CPUs without AVX-512,
+    # the other that of those with it.
     monkeypatch.setattr(matrices, "_COPIES_ROWS", copies_rows)
+    monkeypatch.setattr(matrices, "TILES_FIRST", tiles_first)
     monkeypatch.setattr(matrices, "_BLOCK", 192)
     monkeypatch.setattr(matrices, "_LARGE_BYTES", 0)
     monkeypatch.setattr(matrices, "_LARGE_ROWS", 1)

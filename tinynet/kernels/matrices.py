@@ -74,9 +74,9 @@ _SHORT = 64
 # From here on, copying pays: B fills a second-level cache (of 1 or 2 MB in CPUs with AVX-512, 0.25
 # or 0.5 in others), and A has rows enough. k is then cut into blocks. Without AVX-512, the rows of
 # a tile stay in the first-level cache for a whole block, while all of B's block passes, and A is
-# read as it is: copying it took longer than it saved. An EPYC takes 5% less for (512, 512), and 7 to
-# 15% for larger ones, than with one panel for all rows first, and that took it 15 to 30% less than
-# strips and copies as for AVX-512.
+# read as it is: copying it took longer than it saved. An EPYC takes 5% less for (512, 512), and 7
+# to 15% for larger ones, than with one panel for all rows first, and that took it 15 to 30% less
+# than strips and copies as for AVX-512.
 if REGISTERS.has_masks:
     _LARGE_BYTES, _BLOCK, _COPIES_ROWS, _LARGE_TILES = 2_000_000, 2048, True, 8
 else:

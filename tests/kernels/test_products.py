@@ -89,7 +89,7 @@ def test_every_tail_of_a_large_matrix(
     # the other that of those with it.
     monkeypatch.setattr(matrices, "_COPIES_ROWS", copies_rows)
     monkeypatch.setattr(matrices, "TILES_FIRST", tiles_first)
-    monkeypatch.setattr(matrices, "_BLOCK", 192)
+    monkeypatch.setattr(matrices, "_LONGEST_BLOCK", 192)
     monkeypatch.setattr(matrices, "_LARGE_BYTES", 0)
     monkeypatch.setattr(matrices, "_LARGE_ROWS", 1)
     for m in (1, 6, 13, 15, 29, 113, 120):

@@ -72,16 +72,19 @@ _SMALL_BYTES = 450_000
 _SHORT = 64
 
 # From here on, copying pays: B fills a second-level cache (of 1 or 2 MB in CPUs with AVX-512, 0.25
-# or 0.5 in others), and A has rows enough. k is then cut into blocks. Without AVX-512, the rows of
-# a tile stay in the first-level cache for a whole block, while all of B's block passes, and A is
-# read as it is: copying it took longer than it saved. An EPYC takes 5% less for (512, 512), and 7
-# to 15% for larger ones, than with one panel for all rows first, and that took it 15 to 30% less
-# than strips and copies as for AVX-512.
-if REGISTERS.has_masks:
-    _LARGE_BYTES, _BLOCK, _COPIES_ROWS, _LARGE_TILES = 2_000_000, 2048, True, 8
-else:
-    _LARGE_BYTES, _BLOCK, _COPIES_ROWS, _LARGE_TILES = 450_000, 1024, False, 2
+# or 0.5 in others), and A has rows enough.
 _LARGE_ROWS = 128
+_LARGE_BYTES = 2_000_000 if REGISTERS.has_masks else 450_000
+
+# k is then cut into blocks. Without AVX-512 the rows of a tile stay in the first-level cache while
+# all of B's block passes, which should stay in the third-level one, and A is read as it is: copying
+# it took longer than it saved. An EPYC takes 5% less for (512, 512), and 7 to 15% for larger ones,
+# than with one panel for all rows first, and that took it 15 to 30% less than all as for AVX-512.
+if REGISTERS.has_masks:
+    _COPIES_ROWS, _LARGE_TILES, _LONGEST_BLOCK, _BLOCK_BYTES = True, 8, 2048, 1 << 40
+else:
+    _COPIES_ROWS, _LARGE_TILES, _LONGEST_BLOCK, _BLOCK_BYTES = False, 2, 1024, 1 << 22
+_SHORTEST_BLOCK = 256
 
 # A matrix of this size is transposed by each thread for itself.
 _OWN_COPY_BYTES = 400_000
@@ -102,10 +105,10 @@ def matmul(
 ) -> Array:
     """``op(a) @ op(b)``, where op transposes or not: (m, k) and (k, n) -> (m, n).
 
-    Raises ValueError where shapes or dtypes do not fit, and TypeError where the dtype is neither
-    float32 nor float64, or an operand is no NumPy array, or a matrix or masked array, to which
-    ``@`` means something else. Other kernels leave that to the layers; this one is called by hand,
-    and would read and write past the ends of arrays.
+    Raises ValueError where shapes or dtypes do not fit or out is read-only, and TypeError where the
+    dtype is neither float32 nor float64, or an operand is no NumPy array, or a matrix or masked
+    array, to which ``@`` means something else. Other kernels leave that to the layers; this one is
+    called by hand, and would read and write past the ends of arrays.
     """
     if out is None or recordings or not type(a) is type(b) is type(out) is np.ndarray:
         return _checked_matmul(a, b, transpose_a, transpose_b, out)
@@ -150,6 +153,8 @@ def _checked_matmul(
     m, k, _, n = shapes
     if out is not None and (out.shape != (m, n) or out.dtype != dtype):
         raise ValueError(f"out must be {(m, n)} in {dtype}, got {out.shape} in {out.dtype}")
+    if out is not None and not out.flags.writeable:
+        raise ValueError("out must be an array that can be written to, got a read-only one")
     c = own(out, (m, n), dtype)
     if c is out and (np.may_share_memory(c, x) or np.may_share_memory(c, y)):
         c = empty((m, n), dtype)
@@ -377,7 +382,8 @@ def _multiply_large(a: Array, b: Array, transpose_a: bool, transpose_b: bool, c:
     """One block of k after another, each of which is added to what C has by then."""
     (m, n), k = c.shape, a.shape[0] if transpose_a else a.shape[1]
     copied = transpose_a or _COPIES_ROWS
-    block = -(-k // -(-k // _BLOCK))  # all of about the same length
+    longest = min(max(_BLOCK_BYTES // (n * c.itemsize), _SHORTEST_BLOCK), _LONGEST_BLOCK)
+    block = -(-k // -(-k // longest))  # all of about the same length
     for start in range(0, k, block):
         length = min(block, k - start)
         rows = _packed_rows(a, transpose_a, start, length) if copied else a

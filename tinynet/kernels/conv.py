@@ -37,7 +37,7 @@ from tinynet.kernels.products import Plan, multiply, new_result, plan, strip, su
 from tinynet.kernels.reference import Array, Shape4
 from tinynet.kernels.thread_count import get_num_threads
 from tinynet.kernels.threads import pool_for, share
-from tinynet.kernels.tile import strips_across
+from tinynet.kernels.tile import panels, strips_across
 from tinynet.kernels.transpose import swap_channels
 
 # Up to so many channels of the image, dx is made by `_spread_products`.
@@ -52,6 +52,11 @@ _IMAGES_OF_THREAD = 8
 
 # The images of a batch are added up in this many parts, for any number of threads.
 _PARTS = 8
+
+# Strips have all channels where there are so many of them, and B is so small that it stays in a
+# second-level cache while one tile after another passes.
+_LEAST_STRIPS = 16
+_SMALL_BYTES = 200_000
 
 
 def conv2d(
@@ -90,6 +95,12 @@ def conv2d(
     return y
 
 
+def _across(channels: int, strips: int, k: int, itemsize: int) -> list[tuple[int, int]]:
+    """The first channel of each strip, and how many, where strips of all would be so many."""
+    wide = strips >= _LEAST_STRIPS and k * channels * itemsize <= _SMALL_BYTES
+    return (strips_across if wide else panels)(channels, itemsize)
+
+
 @lru_cache(maxsize=256)
 def _forward_plan(
     x_shape: Shape4,
@@ -105,7 +116,7 @@ def _forward_plan(
     kh, kw, _, c_out = kernel_shape
     rows, top = output_size(h, kh, strides[0], padding), pad_amounts(h, kh, strides[0], padding)[0]
     strips = []
-    for column, width in strips_across(c_out, itemsize):
+    for column, width in _across(c_out, n * rows, kh * kw * c_in, itemsize):
         for r in range(rows):
             # Kernel rows first to last - 1 lie on the image.
             y = r * strides[0] - top
@@ -157,7 +168,7 @@ def _kernel_gradient_plan(
     kh, kw = kernel_shape[0], kernel_shape[1]
     top = pad_amounts(h, kh, strides[0], padding)[0]
     strips = []
-    for column, width in strips_across(c_out, itemsize):
+    for column, width in _across(c_out, min(n, _PARTS) * kh, rows * columns, itemsize):
         for i in range(kh):
             # Output rows first to last - 1 put kernel row i on the image.
             first = max(-((i - top) // strides[0]), 0)
@@ -216,7 +227,7 @@ def _input_gradient_plan(
     _, h, w, _ = input_shape
     top = pad_amounts(h, kh, strides[0], padding)[0]
     strips = []
-    for column, width in strips_across(c_in, itemsize):
+    for column, width in _across(c_in, n * h, kh * kw * c_out, itemsize):
         for q in range(h):
             # Row q of dx gets kernel row i from row (q + top - i) / stride of dy: from rows first
             # to last - 1, and each row of dy further down takes a kernel row ``stride`` further up.

@@ -7,6 +7,8 @@
      the next       | s1 | s3 | s5 |       next one finds its columns of B in the cache, or, if all
                     +----+----+----+       of B is there anyway, its rows of A: s0 s2 s4 s1 s3 s5
 
+Where it pays (`tile.TILES_FIRST`), s0 s2 s4 are one strip: each of its tiles meets all panels.
+
 A tile reads A along either axis, and B along its rows. So ``a.T @ b`` needs no copy, ``a @ b.T``
 needs one of a matrix transposed, and a large B, whose rows are too far apart for the cache, is
 copied into the order in which the tiles read it, and A with it where that pays.

@@ -1,7 +1,8 @@
 """Matrix products as lists of strips.
 
 A strip is some rows of C, as wide as a tile or as several: the same columns of B serve all of its
-rows. A `Plan` lists the strips of a product; it depends on shapes alone and is made once for each.
+rows. A `Plan` lists the strips of a product; it depends on shapes and the number of threads, and is
+made once for each.
 
 What it bought is told in `tile`: strips are how threads share out the tiles of a product.
 """
@@ -25,17 +26,19 @@ class Strip(NamedTuple):
     """One entry of a plan. Offsets and distances are counted in array entries.
 
     C[r, s] = sum over o, i of A[r, o, i] * B[o, i, s], or, to accumulate, C[r, s] += that, where
-    A[r, o, i] is a[a_at + r * a_row + o * a_outer + i * a_inner],
-    B[o, i, s] is b[b_at + o * b_outer + i * b_inner + s] and C[r, s] is c[c_at + r * c_row + s].
+    C[r, s] is c[c_at + r * c_row + s] and, for the first tile_rows rows and the first panel,
+    A[r, o, i] is a[a_at + r * a_row + o * a_outer + i * a_inner] and
+    B[o, i, s] is b[b_at + o * b_outer + i * b_inner + s]. Those after them begin a_tile or b_panel
+    further each time.
     """
 
     a_at: int
-    a_tile: int  # how far the tile_rows rows after the first are from them
+    a_tile: int
     a_row: int
     a_outer: int
     a_inner: int
     b_at: int
-    b_panel: int  # how far the panel columns after the first are from them
+    b_panel: int
     b_outer: int
     b_inner: int
     c_at: int
@@ -43,7 +46,7 @@ class Strip(NamedTuple):
     rows: int
     tile_rows: int
     columns: int
-    panel: int
+    panel: int  # how many columns a panel has
     outer: int
     inner: int
     accumulate: bool = False

@@ -86,8 +86,8 @@ _AHEAD = 8
 _LINE_BYTES = 64
 
 # Only CPUs with AVX-512 have masks in registers. Tiles of others have shorter vectors and fewer
-# rows, too few multiply-adds for each k to fetch beside. For them, k is cut into blocks instead: so
-# many rows of a panel of B stay in a first-level cache of 32 KB while all tiles of a strip pass.
+# rows, too few multiply-adds for each k to fetch beside. For them, strips of one panel cut k into
+# blocks instead: so many rows of B stay in a first-level cache of 32 KB while all tiles pass.
 # (32, 1600) @ (1600, 128) takes an EPYC without AVX-512 (Zen 3) 20 to 30% less. And they do two k
 # in each round of the loop, which then has fewer instructions for each: 5 to 10% less while another
 # program's thread shares the core.
@@ -129,8 +129,9 @@ def panels(columns: int, itemsize: int) -> list[tuple[int, int]]:
 
 
 def strips_across(columns: int, itemsize: int) -> list[tuple[int, int]]:
-    """The same for strips that have all panels if `TILES_FIRST`, and one if not."""
-    return [(0, columns)] if TILES_FIRST else panels(columns, itemsize)
+    """The first column of each strip, and how many: all in one strip if `TILES_FIRST`, or a panel
+    in each."""
+    return [(0, columns)] if TILES_FIRST and columns else panels(columns, itemsize)
 
 
 @in_either
@@ -203,8 +204,9 @@ def _tile(
     b_outer: Any, b_inner: Any, c: Any, c_row: Any, rows: Any, columns: Any, panels: Any,
     outer: Any, inner: Any, accumulate: Any, fetch_at: Any, fetch_step: Any,
 ) -> Any:  # fmt: skip
-    """``C = A @ B``, or ``C += A @ B``, for at most so many rows and columns as a tile has; and the
-    same for so many panels of C, one beside the other, of which each has its B b_panel further.
+    """``C = A @ B``, or ``C += A @ B``, for at most so many rows and columns as a tile has. If
+    `TILES_FIRST` the same for so many panels of whole vectors, one beside the other in C, of which
+    each has its B b_panel further; otherwise panels is 1.
 
     a, b and c point to the first entries of A, B and C. Each entry of C is one chain of
     multiply-adds over k from first to last, whatever the tile's size: the same bits come out

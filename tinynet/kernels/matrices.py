@@ -15,6 +15,7 @@ copied into the order in which the tiles read it, and A with it where that pays.
 """
 
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -293,18 +294,19 @@ def product_plan(
     even = -(-count // threads) * threads
     if m >= even * _LEAST_ROWS:
         count = even
-    height = max(1, -(-m // (count * _STEP)) * _STEP)
-    places = [(row, *cut) for cut in cuts for row in range(0, m, height)]
+    steps = -(-m // _STEP)
+    bounds = [min(steps * i // count * _STEP, m) for i in range(count + 1)]
+    places = [(rows, *cut) for cut in cuts for rows in pairwise(bounds) if rows[0] < rows[1]]
     if is_small:
         places.sort()
     strips = [
         strip(
             a_at=row * a_row, a_row=a_row, a_outer=0, a_inner=a_inner,
             b_at=column, b_outer=0, b_inner=n if b_row is None else b_row,
-            c_at=row * n + column, c_row=n, rows=min(height, m - row), columns=width,
+            c_at=row * n + column, c_row=n, rows=end - row, columns=width,
             outer=1, inner=k, itemsize=itemsize,
         )
-        for row, column, width in places
+        for (row, end), column, width in places
     ]  # fmt: skip
     return plan(strips, together=len(cuts) if whole_rows else 1)
 

@@ -463,6 +463,11 @@ def _strip(
         while column < columns:
             width = min(panel, columns - column)
             count = (columns - column) // width if TILES_FIRST else 1
+            if TILES_FIRST and width < panel <= column and b_panel == panel and not accumulate:
+                # The rest is whole vectors, too, and does some columns again, to the same bits: to
+                # store under a mask takes a CPU without registers for masks several times as long.
+                back = -width % (panel // 2)
+                b_at, column, width = _advance(b_at, -back), column - back, width + back
             tile, first = a, 0
             while first < rows:
                 _tile(

@@ -384,110 +384,74 @@ def _times_transposed_part(
 
 def _multiply_large(a: Array, b: Array, transpose_a: bool, transpose_b: bool, c: Array) -> None:
     """One block of k after another, each of which is added to what C has by then."""
-    (m, n), k = c.shape, a.shape[0] if transpose_a else a.shape[1]
+    (m, n), k, size = c.shape, a.shape[0] if transpose_a else a.shape[1], c.itemsize
     copied = transpose_a or _COPIES_ROWS
-    longest = min(max(_BLOCK_BYTES // (n * c.itemsize), _SHORTEST_BLOCK), _LONGEST_BLOCK)
+    height, width = _large_height(m, size), panel_width(size)
+    a_row, a_inner = (1, m) if transpose_a else (k, 1)
+    b_inner, b_column = (1, k) if transpose_b else (n, 1)
+    longest = min(max(_BLOCK_BYTES // (n * size), _SHORTEST_BLOCK), _LONGEST_BLOCK)
     block = -(-k // -(-k // longest))  # all of about the same length
     for start in range(0, k, block):
         length = min(block, k - start)
-        rows = _packed_rows(a, transpose_a, start, length) if copied else a
-        columns = _packed_columns(b, transpose_b, start, length)
-        multiply(rows, columns, c, _large_plan(m, k, n, start, length, c.itemsize, copied))
-
-
-def _packed_rows(a: Array, transpose_a: bool, start: int, length: int) -> Array:
-    """So many of op(a)'s columns as the tiles read them: (tiles, columns, rows of the tile)."""
-    m, k = a.shape[::-1] if transpose_a else a.shape
-    height = _large_height(m, a.itemsize)
-    tiles = empty((-(-m // height), length, _tile_width(height, a.itemsize)), a.dtype)
-    a_row, a_inner = (1, m) if transpose_a else (k, 1)
-    pool = pool_for(_PACK_OPERATIONS * tiles.size)
-    _pack_tiles(pool, a.reshape(-1), start * a_inner, a_row, a_inner, m, height, tiles)
-    return tiles
-
-
-def _packed_columns(b: Array, transpose_b: bool, start: int, length: int) -> Array:
-    """So many of op(b)'s rows in that order: (panels, rows, columns of the panel)."""
-    k, n = b.shape[::-1] if transpose_b else b.shape
-    width = panel_width(b.itemsize)
-    panels = empty((-(-n // width), length, width), b.dtype)
-    b_row, b_inner = (1, k) if transpose_b else (n, 1)
-    pool = pool_for(_PACK_OPERATIONS * panels.size)
-    _pack_panels(pool, b.reshape(-1), start * b_row, b_row, b_inner, n, panels)
-    return panels
+        rows = _packed(a, m, height, a_row, a_inner, start, length) if copied else a
+        columns = _packed(b, n, width, b_column, b_inner, start, length)
+        multiply(rows, columns, c, _large_plan(m, k, n, start, length, size, copied))
 
 
 def _large_height(m: int, itemsize: int) -> int:
     return tile_rows(m, panel_width(itemsize), itemsize)
 
 
-def _tile_width(height: int, itemsize: int) -> int:
-    """The room for the rows of a tile: whole vectors, which can be transposed into it."""
+def _room(width: int, itemsize: int) -> int:
+    """That of so many rows or columns: whole vectors, which can be transposed into it."""
     lanes = block_lanes(itemsize)
-    return -(-height // lanes) * lanes
+    return -(-width // lanes) * lanes
+
+
+def _packed(
+    x: Array, count: int, width: int, step: int, k_step: int, start: int, length: int
+) -> Array:
+    """The rows of op(a), or columns of op(b), in the order in which the tiles read them.
+
+    There are count of them, step apart, and packed they are (tiles or panels, k, width of them),
+    for length k from start on. In memory, k are k_step apart.
+    """
+    packed = empty((-(-count // width), length, _room(width, x.itemsize)), x.dtype)
+    pool = pool_for(_PACK_OPERATIONS * packed.size)
+    _pack(pool, x.reshape(-1), start * k_step, count, width, step, k_step, packed)
+    return packed
 
 
 @entry()
-def _pack_tiles(
-    pool: int, a: Array, a_at: int, a_row: int, a_inner: int, m: int, height: int, tiles: Array
+def _pack(
+    pool: int, x: Array, x_at: int, count: int, width: int, step: int, k_step: int, packed: Array
 ) -> None:
-    groups = -(-len(tiles) // _TOGETHER)
-    share(pool, groups, _pack_some_tiles, (a, a_at, a_row, a_inner, m, height, tiles))
+    groups = -(-len(packed) // _TOGETHER)
+    share(pool, groups, _pack_some, (x, x_at, count, width, step, k_step, packed))
 
 
 @jit()
-def _pack_some_tiles(
-    group: int, a: Array, a_at: int, a_row: int, a_inner: int, m: int, height: int, tiles: Array
+def _pack_some(
+    group: int, x: Array, x_at: int, count: int, width: int, step: int, k_step: int, packed: Array
 ) -> None:
-    count, length, room = tiles.shape
-    flat = tiles.reshape(-1)
-    lanes = block_lanes(a.itemsize)
+    pieces, length, room = packed.shape  # tiles or panels
+    flat = packed.reshape(-1)
+    lanes = block_lanes(x.itemsize)
     for start in range(0, length, lanes):
-        for t in range(group * _TOGETHER, min((group + 1) * _TOGETHER, count)):
-            to, rows = (t * length + start) * room, m - t * height
-            corner = a_at + t * height * a_row + start * a_inner
+        for p in range(group * _TOGETHER, min((group + 1) * _TOGETHER, pieces)):
+            to, left = (p * length + start) * room, count - p * width
+            corner = x_at + p * width * step + start * k_step
             # Whole vectors, and so some rows of the next tile, too: nobody reads them.
-            if room <= rows and start + lanes <= length:
+            if room <= left and start + lanes <= length:
                 for r in range(0, room, lanes):
-                    if a_inner == 1:
-                        transpose_block(a, corner + r * a_row, a_row, flat, to + r, room)
+                    if k_step == 1:
+                        transpose_block(x, corner + r * step, step, flat, to + r, room)
                     else:
-                        copy_block(a, corner + r * a_row, a_inner, flat, to + r, room)
+                        copy_block(x, corner + r * step, k_step, flat, to + r, room)
             else:
                 for i in range(min(lanes, length - start)):
-                    for r in range(min(height, rows)):
-                        flat[to + i * room + r] = a[corner + r * a_row + i * a_inner]
-
-
-@entry()
-def _pack_panels(
-    pool: int, b: Array, b_at: int, b_row: int, b_inner: int, n: int, panels: Array
-) -> None:
-    groups = -(-len(panels) // _TOGETHER)
-    share(pool, groups, _pack_some_panels, (b, b_at, b_row, b_inner, n, panels))
-
-
-@jit()
-def _pack_some_panels(
-    group: int, b: Array, b_at: int, b_row: int, b_inner: int, n: int, panels: Array
-) -> None:
-    count, length, width = panels.shape
-    flat = panels.reshape(-1)
-    lanes = block_lanes(b.itemsize)
-    for start in range(0, length, lanes):
-        for p in range(group * _TOGETHER, min((group + 1) * _TOGETHER, count)):
-            to, columns = (p * length + start) * width, n - p * width
-            corner = b_at + start * b_row + p * width * b_inner
-            if width <= columns and start + lanes <= length:
-                for j in range(0, width, lanes):
-                    if b_inner == 1:
-                        copy_block(b, corner + j, b_row, flat, to + j, width)
-                    else:
-                        transpose_block(b, corner + j * b_inner, b_inner, flat, to + j, width)
-            else:
-                for i in range(min(lanes, length - start)):
-                    for j in range(min(width, columns)):
-                        flat[to + i * width + j] = b[corner + i * b_row + j * b_inner]
+                    for r in range(min(width, left)):
+                        flat[to + i * room + r] = x[corner + r * step + i * k_step]
 
 
 @lru_cache(maxsize=256)
@@ -498,7 +462,7 @@ def _large_plan(
     width, height = panel_width(itemsize), _large_height(m, itemsize)
     a_at, a_tile, a_row, a_inner = start, height * k, k, 1
     if copied:
-        room = _tile_width(height, itemsize)
+        room = _room(height, itemsize)
         a_at, a_tile, a_row, a_inner = 0, length * room, 1, room
     columns = n if TILES_FIRST else width
     return plan([

@@ -13,8 +13,9 @@ from tinynet.errors import received
 
 with warnings.catch_warnings():
     # In a notebook without ipywidgets tqdm says so, and draws its bar of text, which is all right.
+    # (tqdm.auto is the same but for loops in asyncio, whose import takes 25 ms.)
     warnings.simplefilter("ignore", TqdmWarning)
-    from tqdm.auto import tqdm
+    from tqdm.autonotebook import tqdm
 
 
 def check_verbose(verbose: object) -> int:

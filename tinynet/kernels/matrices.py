@@ -403,7 +403,7 @@ def _large_height(m: int, itemsize: int) -> int:
 
 
 def _room(width: int, itemsize: int) -> int:
-    """That of so many rows or columns: whole vectors, which can be transposed into it."""
+    """What so many rows or columns take: whole vectors, which can be transposed into it."""
     lanes = block_lanes(itemsize)
     return -(-width // lanes) * lanes
 

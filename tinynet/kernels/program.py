@@ -197,7 +197,9 @@ def _compile_unpacker(compiled: Any) -> _Unpacker:
     words = _Words(builder, builder.inttoptr(unpacker.args[0], word.as_pointer()))
     values = [words.read(context, kind) for kind in signature.args]
 
-    failed = emit_call(context, builder, word(code_of(compiled)), signature, values)
+    kind = context.call_conv.get_function_type(signature.return_type, signature.args)
+    function = builder.inttoptr(word(code_of(compiled)), kind.as_pointer())
+    failed = emit_call(context, builder, function, signature, values)
     builder.ret(builder.zext(failed, word))
 
     library.add_ir_module(module)

@@ -51,6 +51,7 @@ from numba.core.compiler_lock import global_compiler_lock
 
 from tinynet.kernels import atomics, denormals
 from tinynet.kernels.jit import ONE, ZERO, cached, config, jit
+from tinynet.kernels.outline import compiled_for, emit_named_call
 from tinynet.kernels.thread_count import MOST_THREADS, on_change
 from tinynet.kernels.thread_count import get_num_threads as get_num_threads
 from tinynet.kernels.thread_count import set_num_threads as set_num_threads
@@ -296,20 +297,16 @@ def _compiled_share(typingctx: Any, pool: Any, count: Any, task: Any, arguments:
     The arguments are put into memory as they are; the entry takes them out again and calls the
     task, whatever their types.
     """
-    signature = typingctx.resolve_function_type(task, (types.int64, *arguments.types), {})
-    compiled = task.dispatcher.get_compile_result(signature)
+    compiled = compiled_for(typingctx, task, (types.int64, *arguments.types))
     run_signature = types.int64(*[types.int64] * 4)
     run: Any = _run
-    kind = run._numba_type_
-    resolved = typingctx.resolve_function_type(kind, run_signature.args, {})
-    run_compiled = kind.dispatcher.get_compile_result(resolved)
+    run_compiled = compiled_for(typingctx, run._numba_type_, run_signature.args)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
         pool, count, _, packed = values
-        for part in (compiled, run_compiled):
-            context.active_code_library.add_linking_library(part.library)
+        context.active_code_library.add_linking_library(run_compiled.library)
         word = ir.IntType(64)
-        entry = _entry(context, builder.module, compiled, packed.type)
+        entry = _entry(context, builder.module, task, compiled, packed.type)
         memory = cgutils.alloca_once_value(builder, packed)
         call = pool, builder.ptrtoint(entry, word), builder.ptrtoint(memory, word), count
         _, failed = context.call_internal_no_propagate(
@@ -323,7 +320,9 @@ def _compiled_share(typingctx: Any, pool: Any, count: Any, task: Any, arguments:
     return types.void(types.int64, types.int64, task, arguments), generate
 
 
-def _entry(context: Any, module: ir.Module, compiled: Any, packed: ir.Type) -> ir.Function:
+def _entry(
+    context: Any, module: ir.Module, task: Any, compiled: Any, packed: ir.Type
+) -> ir.Function:
     """A C function int64 (arguments, number) that calls a compiled task."""
     word = ir.IntType(64)
     name = f"{compiled.fndesc.mangled_name}.entry"
@@ -335,10 +334,8 @@ def _entry(context: Any, module: ir.Module, compiled: Any, packed: ir.Type) -> i
     memory, number = entry.args
     values = builder.load(builder.inttoptr(memory, packed.as_pointer()))
     unpacked = [builder.extract_value(values, i) for i in range(len(packed.elements))]
-    status, _ = context.call_internal_no_propagate(
-        builder, compiled.fndesc, compiled.signature, [number, *unpacked]
-    )
-    builder.ret(builder.zext(status.is_error, word))
+    failed = emit_named_call(context, builder, task, compiled, [number, *unpacked])
+    builder.ret(builder.zext(failed, word))
     return entry
 
 

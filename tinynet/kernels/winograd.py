@@ -38,17 +38,15 @@ arXiv:1803.10986.)
 """
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numba
 import numpy as np
-from numba import types
 
 from tinynet.kernels.bias import add_bias
 from tinynet.kernels.geometry import Pair, output_size, pad_amounts
 from tinynet.kernels.jit import ZERO, entry, jit, plain
 from tinynet.kernels.memory import empty
-from tinynet.kernels.outline import address_of, call_at
+from tinynet.kernels.outline import outlined
 from tinynet.kernels.products import sum_of_parts, zero_bias
 from tinynet.kernels.reference import Array, Shape4
 from tinynet.kernels.threads import pool_for, share
@@ -143,14 +141,6 @@ def geometry(x_shape: Shape4, kernel_shape: Shape4, strides: Pair, padding: str)
     return Geometry(n, h, w, c_in, rows, columns, c_out, top, left, down, across)
 
 
-@lru_cache
-def _addresses(dtype: np.dtype[Any], one: Any, other: Any) -> tuple[int, int, int]:
-    """Of the strip, and of two of the maps below: see `outline`."""
-    array, size, sizes = numba.from_dtype(dtype)[::1], types.intp, Geometry(*range(11))
-    kinds = array, size, size, array, numba.typeof(sizes)  # type: ignore[no-untyped-call]
-    return strip_address(dtype), address_of(one, *kinds), address_of(other, *kinds)
-
-
 def _pool(g: Geometry) -> int:
     return pool_for(g.images * g.tile_rows * g.tile_columns * PRODUCTS * g.c_in * g.c_out)
 
@@ -164,7 +154,7 @@ def conv2d(x: Array, kernel: Array, g: Geometry, bias: Array | None, relu: bool)
     u = _u(plain(kernel))
     finish = relu or bias is not None
     _conv2d(
-        _pool(g), *_addresses(x.dtype, _x_to_v, _m_to_y), plain(x).reshape(-1), u, y.reshape(-1), g,
+        _pool(g), strip_address(x.dtype), plain(x).reshape(-1), u, y.reshape(-1), g,
         finish, zero_bias(g.c_out, x.dtype) if bias is None else bias, relu,
     )  # fmt: skip
     return y
@@ -172,20 +162,20 @@ def conv2d(x: Array, kernel: Array, g: Geometry, bias: Array | None, relu: bool)
 
 @entry()
 def _conv2d(
-    pool: int, strip: int, x_to_v: int, m_to_y: int, x: Array, u: Array, y: Array, g: Geometry,
+    pool: int, strip: int, x: Array, u: Array, y: Array, g: Geometry,
     finish: bool, bias: Array, relu: bool,
 ) -> None:  # fmt: skip
     tiles = g.images * g.tile_rows * g.tile_columns
     tasks = _PARTS * -(-tiles // (_PARTS * _CHUNK))
     share(
         pool, tasks, _conv2d_chunk,
-        (tasks, strip, x_to_v, m_to_y, x, u, y, g, finish, bias, relu),
+        (tasks, strip, x, u, y, g, finish, bias, relu),
     )  # fmt: skip
 
 
 @jit()
 def _conv2d_chunk(
-    number: int, tasks: int, strip: int, x_to_v: int, m_to_y: int, x: Array, u: Array, y: Array,
+    number: int, tasks: int, strip: int, x: Array, u: Array, y: Array,
     g: Geometry, finish: bool, bias: Array, relu: bool,
 ) -> None:  # fmt: skip
     all_tiles = g.images * g.tile_rows * g.tile_columns
@@ -194,9 +184,9 @@ def _conv2d_chunk(
         return
     v = empty_lines(PRODUCTS * (last - first) * g.c_in, x)
     m = empty_lines(PRODUCTS * (last - first) * g.c_out, x)
-    call_at(x_to_v, _x_to_v, (x, first, last, v, g))
+    outlined(_x_to_v, (x, first, last, v, g))
     _multiply(strip, v, u, m, last - first, g.c_in, g.c_out)
-    call_at(m_to_y, _m_to_y, (m, first, last, y, g))
+    outlined(_m_to_y, (m, first, last, y, g))
     if finish:
         _finish_tiles(first, last, y, g, bias, relu)
 
@@ -223,22 +213,20 @@ def conv2d_kernel_gradient(x: Array, dy: Array, g: Geometry, out: Array | None) 
     """d_kernel (3, 3, c_in, c_out)."""
     parts = empty((_PARTS, WINDOW, WINDOW, g.c_in, g.c_out), x.dtype)
     _kernel_gradient(
-        _pool(g), *_addresses(x.dtype, _x_to_v, _dy_to_m),
+        _pool(g), strip_address(x.dtype),
         plain(x).reshape(-1), plain(dy).reshape(-1), parts.reshape(_PARTS, -1), g,
     )  # fmt: skip
     return sum_of_parts(parts, out)
 
 
 @entry()
-def _kernel_gradient(
-    pool: int, strip: int, x_to_v: int, dy_to_m: int, x: Array, dy: Array, parts: Array, g: Geometry
-) -> None:
-    share(pool, _PARTS, _kernel_gradient_part, (strip, x_to_v, dy_to_m, x, dy, parts, g))
+def _kernel_gradient(pool: int, strip: int, x: Array, dy: Array, parts: Array, g: Geometry) -> None:
+    share(pool, _PARTS, _kernel_gradient_part, (strip, x, dy, parts, g))
 
 
 @jit()
 def _kernel_gradient_part(
-    number: int, strip: int, x_to_v: int, dy_to_m: int, x: Array, dy: Array, parts: Array,
+    number: int, strip: int, x: Array, dy: Array, parts: Array,
     g: Geometry,
 ) -> None:  # fmt: skip
     all_tiles = g.images * g.tile_rows * g.tile_columns
@@ -251,8 +239,8 @@ def _kernel_gradient_part(
     m = empty_lines(PRODUCTS * chunk * g.c_out, x)
     while first < last:
         end = min(first + _CHUNK, last)
-        call_at(x_to_v, _x_to_v, (x, first, end, v, g))
-        call_at(dy_to_m, _dy_to_m, (dy, first, end, m, g))
+        outlined(_x_to_v, (x, first, end, v, g))
+        outlined(_dy_to_m, (dy, first, end, m, g))
         _add_products(strip, v, m, du, end - first, g.c_in, g.c_out)
         first = end
     channels = g.c_in * g.c_out
@@ -279,27 +267,25 @@ def conv2d_input_gradient(dy: Array, kernel: Array, g: Geometry) -> Array:
     dx = empty((g.images, g.height, g.width, g.c_in), dy.dtype)
     u = _u(swap_channels(plain(kernel)))
     _input_gradient(
-        _pool(g), *_addresses(dy.dtype, _dy_to_m, _v_to_dx),
+        _pool(g), strip_address(dy.dtype),
         plain(dy).reshape(-1), u, dx.reshape(-1), g,
     )  # fmt: skip
     return dx
 
 
 @entry()
-def _input_gradient(
-    pool: int, strip: int, dy_to_m: int, v_to_dx: int, dy: Array, u: Array, dx: Array, g: Geometry
-) -> None:
+def _input_gradient(pool: int, strip: int, dy: Array, u: Array, dx: Array, g: Geometry) -> None:
     tiles = g.tile_rows * g.tile_columns
     images = max(1, _CHUNK // tiles)  # for a task, since tiles of an image are added to each other
     share(
         pool, -(-g.images // images), _input_gradient_of_images,
-        (images, strip, dy_to_m, v_to_dx, dy, u, dx, g),
+        (images, strip, dy, u, dx, g),
     )  # fmt: skip
 
 
 @jit()
 def _input_gradient_of_images(
-    number: int, images: int, strip: int, dy_to_m: int, v_to_dx: int, dy: Array, u: Array,
+    number: int, images: int, strip: int, dy: Array, u: Array,
     dx: Array, g: Geometry,
 ) -> None:  # fmt: skip
     begin, end = number * images, min((number + 1) * images, g.images)
@@ -311,9 +297,9 @@ def _input_gradient_of_images(
     v = empty_lines(PRODUCTS * chunk * g.c_in, dy)
     for first in range(begin * tiles, end * tiles, chunk):
         last = min(first + chunk, end * tiles)
-        call_at(dy_to_m, _dy_to_m, (dy, first, last, m, g))
+        outlined(_dy_to_m, (dy, first, last, m, g))
         _multiply(strip, m, u, v, last - first, g.c_out, g.c_in)
-        call_at(v_to_dx, _v_to_dx, (v, first, last, dx, g))
+        outlined(_v_to_dx, (v, first, last, dx, g))
 
 
 # --- the maps, tile by tile ----------------------------------------------------------------------
@@ -360,9 +346,6 @@ def _on_x(tile: int, g: Geometry) -> Place:
 @jit()
 def _on_y(tile: int, g: Geometry) -> Place:
     return _on_image(tile, ZERO, ZERO, g.rows, g.columns, g.c_out, g)
-
-
-# These four are called through `_addresses`, which knows the types of their arguments.
 
 
 @jit()

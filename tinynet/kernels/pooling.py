@@ -84,9 +84,10 @@ Visit = Callable[[ir.Value, ir.Value], None]
 
 
 def _emit_window(
-    builder: ir.IRBuilder, start: ir.Value, window: _Window, channel: ir.Value, visit: Visit
-) -> None:
-    """The loop over the entries of a window; one without jumps for 2x2, the most common."""
+    builder: ir.IRBuilder, start: ir.Value, window: _Window, channel: ir.Value, visit: Visit,
+    often_2x2: bool = True,
+) -> None:  # fmt: skip
+    """The loop over the entries of a window; one without jumps for 2x2, if these are common."""
     index = channel.type
 
     def entry(i: ir.Value, j: ir.Value) -> None:
@@ -95,6 +96,16 @@ def _emit_window(
         number = builder.add(builder.mul(window.width, i), j)
         visit(pointer, builder.trunc(number, ir.IntType(32)))
 
+    def loop() -> None:
+        rows = cgutils.for_range_slice(builder, window.first_i, window.end_i, index(1))
+        with rows as (i, _):
+            columns = cgutils.for_range_slice(builder, window.first_j, window.end_j, index(1))
+            with columns as (j, _):
+                entry(i, j)
+
+    if not often_2x2:
+        loop()
+        return
     sizes = zip(window[3:], (0, 2, 0, 2, 2), strict=True)
     is_2x2 = functools.reduce(
         builder.and_, [builder.icmp_signed("==", value, index(size)) for value, size in sizes]
@@ -104,11 +115,7 @@ def _emit_window(
             for i, j in itertools.product(range(2), range(2)):
                 entry(index(i), index(j))
         with otherwise:
-            rows = cgutils.for_range_slice(builder, window.first_i, window.end_i, index(1))
-            with rows as (i, _):
-                columns = cgutils.for_range_slice(builder, window.first_j, window.end_j, index(1))
-                with columns as (j, _):
-                    entry(i, j)
+            loop()
 
 
 @intrinsic
@@ -185,7 +192,8 @@ def _make_to_winner(add: bool) -> Any:
                         value = builder.fadd(old, value)
                     store_vector(builder, value, pointer, mask)
 
-                _emit_window(builder, dx, window, channel, visit)
+                # Windows that overlap are seldom 2x2.
+                _emit_window(builder, dx, window, channel, visit, often_2x2=not add)
             return context.get_dummy_value()
 
         return signature, generate
@@ -274,12 +282,14 @@ def _max_pool_gradient_image(
 ) -> None:
     dy, winners, dx = dy[n], winners[n], dx[n]
     rows, columns, channels = dy.shape
-    zero = dy.dtype.type(0)
+    flat_dy, flat_winners, flat_dx = dy.reshape(-1), winners.reshape(-1), dx.reshape(-1)
     # Windows side by side write every entry once, except for what is left at the end.
     add = strides != pool_size
-    dx[0 if add else rows * strides[0] - corner[0] :] = zero
-    dx[:, 0 if add else columns * strides[1] - corner[1] :] = zero
-    flat_dy, flat_winners, flat_dx = dy.reshape(-1), winners.reshape(-1), dx.reshape(-1)
+    left_row, left_column = rows * strides[0] - corner[0], columns * strides[1] - corner[1]
+    for i in range(dx.shape[0]):
+        first = 0 if add or i >= left_row else left_column
+        row = i * dx.shape[1]
+        flat_dx[(row + first) * channels : (row + dx.shape[1]) * channels] = dy.dtype.type(0)
     for r in range(rows):
         for s in range(columns):
             window = _window(r, s, dx.shape, pool_size, strides, corner)

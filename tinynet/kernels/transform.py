@@ -25,11 +25,12 @@ from numpy.typing import NDArray
 
 from tinynet.kernels.vectors import (
     REGISTERS,
+    Channels,
     array_data,
     cgutils,
+    channels_at_once,
     intrinsic,
     load_vector,
-    masked_channel_loops,
     multiply_add,
     store_vector,
 )
@@ -42,6 +43,7 @@ def both_sides(matrix: Matrix, add: bool = False) -> Any:
 
     Its arguments are (x, x_place, y, y_place, channels): arrays of one dimension, and where in
     them X and Y are, each a `Place`. Pixels outside of a place count as 0 and are not written.
+    There must be `vectors.LEAST_CHANNELS`.
 
     The result must be a global of a module, or what uses it is not found in the compile cache.
     """
@@ -67,8 +69,8 @@ def both_sides(matrix: Matrix, add: bool = False) -> Any:
 
             source = tile(0, x_place, matrix.shape[1])
             target = tile(2, y_place, matrix.shape[0])
-            for loop in masked_channel_loops(context, builder, dtype, channels):
-                _emit(builder, matrix, add, source, target, *loop)
+            for loop in channels_at_once(context, builder, dtype, channels):
+                _emit(builder, matrix, add, source, target, loop)
             return context.get_dummy_value()
 
         return signature, generate
@@ -118,32 +120,39 @@ def _exist(builder: ir.IRBuilder, limits: list[ir.Value], size: int) -> list[lis
 
 
 def _emit(
-    builder: ir.IRBuilder, matrix: Matrix, add: bool, source: _Tile, target: _Tile,
-    vector: ir.VectorType, channel: ir.Value, mask: ir.Value | None,
-) -> None:  # fmt: skip
+    builder: ir.IRBuilder, matrix: Matrix, add: bool, source: _Tile, target: _Tile, at: Channels
+) -> None:
     """The map for one vector of channels."""
+    vector, channel, mask, fresh = at
     index = channel.type
+    nowhere = builder.bitcast(source.nowhere, source.start.type)
 
-    def pixel(tile: _Tile, i: int, j: int) -> ir.Value:
-        offset = builder.add(builder.mul(tile.row, index(i)), builder.mul(tile.column, index(j)))
-        pointer = builder.gep(tile.start, [builder.add(offset, channel)])
-        nowhere = builder.bitcast(tile.nowhere, pointer.type)
-        return builder.select(tile.exists[i][j], pointer, nowhere)
+    def pixels(tile: _Tile) -> list[list[ir.Value]]:
+        """Pointers to the channels of each pixel."""
+        count = range(len(tile.exists))
+        columns = [builder.mul(tile.column, index(j)) for j in count]
+        starts = [builder.add(channel, builder.mul(tile.row, index(i))) for i in count]
+        rows = [builder.gep(tile.start, [start]) for start in starts]
+        return [
+            [
+                builder.select(exists, builder.gep(row, [column]), nowhere)
+                for exists, column in zip(tile.exists[i], columns, strict=True)
+            ]
+            for i, row in enumerate(rows)
+        ]
 
-    rows, columns = matrix.shape
     along_rows = [
-        _emit_map(
-            builder,
-            matrix,
-            [load_vector(builder, vector, pixel(source, i, j), mask) for j in range(columns)],
-        )
-        for i in range(columns)
+        _emit_map(builder, matrix, [load_vector(builder, vector, place, mask) for place in row])
+        for row in pixels(source)
     ]
-    for q in range(rows):
+    places = pixels(target)
+    for q in range(len(matrix)):
         for p, value in enumerate(_emit_map(builder, matrix, [t[q] for t in along_rows])):
-            place = pixel(target, p, q)
+            place = places[p][q]
             if add:
-                value = builder.fadd(load_vector(builder, vector, place, mask), value)
+                old = load_vector(builder, vector, place, mask)
+                value = builder.fadd(old, value)
+                value = value if fresh is None else builder.select(fresh, value, old)
             with builder.if_then(target.exists[p][q], likely=True):
                 store_vector(builder, value, place, mask)
 

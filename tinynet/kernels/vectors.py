@@ -273,3 +273,39 @@ def masked_channel_loops(
         left = builder.sub(channels, channel)
         here = builder.select(builder.icmp_signed("<", left, lanes), left, lanes)
         yield vector, channel, first_lanes(builder, vector, here)
+
+
+class Channels(NamedTuple):
+    """A vector of channels as LLVM values."""
+
+    vector: ir.VectorType
+    first: ir.Value
+    mask: ir.Value | None  # the lanes that there are channels for, or all
+    fresh: ir.Value | None  # those that no vector before had, or all
+
+
+def channels_at_once(
+    context: Any, builder: ir.IRBuilder, dtype: Any, channels: ir.Value
+) -> Iterator[Channels]:
+    """As `masked_channel_loops`, for at least `LEAST_CHANNELS` of them: a single loop for any CPU.
+
+    Where masks have no registers, the last vector is a whole one, too, and has some of the channels
+    of that before it once more.
+    """
+    if REGISTERS.has_masks:
+        for vector, channel, mask in masked_channel_loops(context, builder, dtype, channels):
+            yield Channels(vector, channel, mask, None)
+        return
+    index = channels.type
+    count = REGISTERS.vector_bytes * 8 // dtype.bitwidth
+    vector = ir.VectorType(context.get_data_type(dtype), count)
+    lanes, lane = index(count), ir.IntType(_bits(vector))
+    last = builder.sub(channels, lanes)
+    with cgutils.for_range_slice(builder, index(0), channels, lanes, index) as (channel, _):
+        first = builder.select(builder.icmp_signed("<", channel, last), channel, last)
+        again = splat(builder, builder.trunc(builder.sub(channel, first), lane), count)
+        numbers = ir.Constant(ir.VectorType(lane, count), list(range(count)))
+        yield Channels(vector, first, None, builder.icmp_signed(">=", numbers, again))
+
+
+LEAST_CHANNELS = 1 if REGISTERS.has_masks else REGISTERS.vector_bytes // 4

@@ -60,7 +60,7 @@ from tinynet.kernels.tile import (
 )
 from tinynet.kernels.transform import Matrix, Place, both_sides
 from tinynet.kernels.transpose import swap_channels
-from tinynet.kernels.vectors import in_either
+from tinynet.kernels.vectors import LEAST_CHANNELS, in_either
 
 POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)  # and infinity
 OUTPUTS, WINDOW = 4, 3
@@ -128,10 +128,12 @@ class Geometry(NamedTuple):
 @lru_cache(maxsize=256)
 def geometry(x_shape: Shape4, kernel_shape: Shape4, strides: Pair, padding: str) -> Geometry | None:
     """The sizes, or None where the windows are others or a direct sum is quicker."""
-    if kernel_shape[:2] != (WINDOW, WINDOW) or strides != (1, 1):
-        return None
     n, h, w, c_in = x_shape
     c_out = kernel_shape[3]
+    if kernel_shape[:2] != (WINDOW, WINDOW) or strides != (1, 1):
+        return None
+    if min(c_in, c_out) < LEAST_CHANNELS:
+        return None
     rows, columns = (output_size(size, WINDOW, 1, padding) for size in (h, w))
     top, left = (pad_amounts(size, WINDOW, 1, padding)[0] for size in (h, w))
     down, across = -(-rows // OUTPUTS), -(-columns // OUTPUTS)

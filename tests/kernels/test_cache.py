@@ -142,6 +142,51 @@ def test_damaged_files_are_compiled_anew(package: Path, suffix: str) -> None:
     assert run(package, WORK) == (RESULT, "")
 
 
+def test_missing_files_are_compiled_anew(package: Path) -> None:
+    """Also those of functions that others, which are there, call by name."""
+    assert run(package, WORK)[0] == RESULT
+    kept = files(package.parent / "cache")
+    for name in ("_task-", "_relu_block-", "_multiply_directly-"):
+        missing = {path for path in kept if f".{name}" in path.name}
+        assert missing
+        for path in missing:
+            path.unlink()
+        assert run(package, WORK)[0] == RESULT
+        assert missing <= files(package.parent / "cache")
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_the_garbage_collector_is_left_as_it_was(package: Path, collects: bool) -> None:
+    code = f"""
+import gc
+import numpy as np
+from tinynet import kernels
+{"" if collects else "gc.disable()"}
+kernels.copy(np.ones(3, np.float32))
+print(gc.isenabled())
+"""
+    assert run(package, code)[0] == str(collects)
+
+
+def test_what_others_compile_is_not_announced(package: Path) -> None:
+    code = """
+import gc, time
+import tinynet
+from numba import extending, njit, types
+@extending.intrinsic
+def slow(typingctx):
+    print(gc.isenabled())
+    time.sleep(1.1)
+    return types.intp(), lambda context, builder, signature, values: context.get_constant(*SEVEN)
+SEVEN = types.intp, 7
+@njit
+def others():
+    return slow()
+print(others())
+"""
+    assert run(package, code) == ("True\n7", "")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no such limits")
 def test_a_full_disk_is_no_error(package: Path) -> None:
     full = """

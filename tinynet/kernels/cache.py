@@ -9,6 +9,7 @@ The folder is in the user's cache folder, or in ``TINYNET_CACHE`` where that is 
 cannot be used costs time in each process, and nothing else.
 """
 
+import gc
 import hashlib
 import os
 import stat
@@ -105,31 +106,44 @@ class _Cache(FunctionCache):  # type: ignore[misc]
             super().save_overload(sig, data)
 
 
-# --- saying so -----------------------------------------------------------------------------------
+# --- while kernels are compiled ------------------------------------------------------------------
 
 
-class _Notice(event.Listener):
-    """Says once that kernels are being compiled, as soon as that has taken a second."""
+class _Watch(event.Listener):
+    """Says once that kernels are being compiled, as soon as that has taken a second.
+
+    Meanwhile there is no garbage collection: numba and LLVM make so many objects that looking
+    through them takes a tenth of the time.
+    """
 
     def __init__(self) -> None:
         self._seconds = 0.0
         self._started = 0.0
         self._depth = 0
         self._said = False
+        self._collects = True
 
     def on_start(self, event: Any) -> None:
         """A function begins to be compiled, maybe as part of another."""
         if self._depth == 0:
+            if not _is_kernel(event):
+                return
             self._started = time.perf_counter()
+            self._collects = gc.isenabled()
+            gc.disable()
         self._depth += 1
         self._say_if_long()
 
     def on_end(self, event: Any) -> None:
         """It is compiled."""
+        if self._depth == 0:
+            return
         self._say_if_long()
         self._depth -= 1
         if self._depth == 0:
             self._seconds += time.perf_counter() - self._started
+            if self._collects:
+                gc.enable()
 
     def _say_if_long(self) -> None:
         if not self._said and self._seconds + time.perf_counter() - self._started > 1:
@@ -142,5 +156,11 @@ class _Notice(event.Listener):
             )
 
 
+def _is_kernel(event: Any) -> bool:
+    """Whether what is compiled is tinynet's, and not some other program's."""
+    module: str = event.data["dispatcher"].py_func.__module__
+    return module.partition(".")[0] == "tinynet"
+
+
 register: Any = event.register
-register("numba:compile", _Notice())
+register("numba:compile", _Watch())

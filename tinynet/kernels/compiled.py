@@ -3,8 +3,8 @@
 From the ground up:
 
 - `cache` keeps what was compiled, `jit` says how all is compiled, `vectors` has the registers of
-  this CPU and the instructions for them, `atomics` those by which threads agree, `denormals` those
-  about the smallest of numbers.
+  this CPU and the instructions for them, `outline` calls long functions by name, `atomics` has the
+  instructions by which threads agree, `denormals` those about the smallest of numbers.
 - `threads` shares tasks out, `thread_count` knows among how many threads.
 - `tile` multiplies one small block of a matrix, `products` does lists of such blocks, `matrices`
   and `conv` make the lists; `dense` is a whole fully connected layer.

@@ -151,8 +151,8 @@ def _emit(
             place = places[p][q]
             if add:
                 old = load_vector(builder, vector, place, mask)
-                value = builder.fadd(old, value)
-                value = value if fresh is None else builder.select(fresh, value, old)
+                total = builder.fadd(old, value)
+                value = total if fresh is None else builder.select(fresh, total, old)
             with builder.if_then(target.exists[p][q], likely=True):
                 store_vector(builder, value, place, mask)
 

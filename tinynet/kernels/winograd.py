@@ -164,21 +164,18 @@ def conv2d(x: Array, kernel: Array, g: Geometry, bias: Array | None, relu: bool)
 
 @entry()
 def _conv2d(
-    pool: int, strip: int, x: Array, u: Array, y: Array, g: Geometry,
-    finish: bool, bias: Array, relu: bool,
+    pool: int, strip: int, x: Array, u: Array, y: Array, g: Geometry, finish: bool, bias: Array,
+    relu: bool,
 ) -> None:  # fmt: skip
     tiles = g.images * g.tile_rows * g.tile_columns
     tasks = _PARTS * -(-tiles // (_PARTS * _CHUNK))
-    share(
-        pool, tasks, _conv2d_chunk,
-        (tasks, strip, x, u, y, g, finish, bias, relu),
-    )  # fmt: skip
+    share(pool, tasks, _conv2d_chunk, (tasks, strip, x, u, y, g, finish, bias, relu))
 
 
 @jit()
 def _conv2d_chunk(
-    number: int, tasks: int, strip: int, x: Array, u: Array, y: Array,
-    g: Geometry, finish: bool, bias: Array, relu: bool,
+    number: int, tasks: int, strip: int, x: Array, u: Array, y: Array, g: Geometry, finish: bool,
+    bias: Array, relu: bool,
 ) -> None:  # fmt: skip
     all_tiles = g.images * g.tile_rows * g.tile_columns
     first, last = all_tiles * number // tasks, all_tiles * (number + 1) // tasks
@@ -215,8 +212,8 @@ def conv2d_kernel_gradient(x: Array, dy: Array, g: Geometry, out: Array | None) 
     """d_kernel (3, 3, c_in, c_out)."""
     parts = empty((_PARTS, WINDOW, WINDOW, g.c_in, g.c_out), x.dtype)
     _kernel_gradient(
-        _pool(g), strip_address(x.dtype),
-        plain(x).reshape(-1), plain(dy).reshape(-1), parts.reshape(_PARTS, -1), g,
+        _pool(g), strip_address(x.dtype), plain(x).reshape(-1), plain(dy).reshape(-1),
+        parts.reshape(_PARTS, -1), g,
     )  # fmt: skip
     return sum_of_parts(parts, out)
 
@@ -228,9 +225,8 @@ def _kernel_gradient(pool: int, strip: int, x: Array, dy: Array, parts: Array, g
 
 @jit()
 def _kernel_gradient_part(
-    number: int, strip: int, x: Array, dy: Array, parts: Array,
-    g: Geometry,
-) -> None:  # fmt: skip
+    number: int, strip: int, x: Array, dy: Array, parts: Array, g: Geometry
+) -> None:
     all_tiles = g.images * g.tile_rows * g.tile_columns
     first, last = all_tiles * number // _PARTS, all_tiles * (number + 1) // _PARTS
     size = g.c_in * g.c_out + _GAP
@@ -268,10 +264,8 @@ def conv2d_input_gradient(dy: Array, kernel: Array, g: Geometry) -> Array:
     """dx (n, h, w, c_in)."""
     dx = empty((g.images, g.height, g.width, g.c_in), dy.dtype)
     u = _u(swap_channels(plain(kernel)))
-    _input_gradient(
-        _pool(g), strip_address(dy.dtype),
-        plain(dy).reshape(-1), u, dx.reshape(-1), g,
-    )  # fmt: skip
+    strip = strip_address(dy.dtype)
+    _input_gradient(_pool(g), strip, plain(dy).reshape(-1), u, dx.reshape(-1), g)
     return dx
 
 
@@ -279,17 +273,14 @@ def conv2d_input_gradient(dy: Array, kernel: Array, g: Geometry) -> Array:
 def _input_gradient(pool: int, strip: int, dy: Array, u: Array, dx: Array, g: Geometry) -> None:
     tiles = g.tile_rows * g.tile_columns
     images = max(1, _CHUNK // tiles)  # for a task, since tiles of an image are added to each other
-    share(
-        pool, -(-g.images // images), _input_gradient_of_images,
-        (images, strip, dy, u, dx, g),
-    )  # fmt: skip
+    tasks = -(-g.images // images)
+    share(pool, tasks, _input_gradient_of_images, (images, strip, dy, u, dx, g))
 
 
 @jit()
 def _input_gradient_of_images(
-    number: int, images: int, strip: int, dy: Array, u: Array,
-    dx: Array, g: Geometry,
-) -> None:  # fmt: skip
+    number: int, images: int, strip: int, dy: Array, u: Array, dx: Array, g: Geometry
+) -> None:
     begin, end = number * images, min((number + 1) * images, g.images)
     size = g.height * g.width * g.c_in
     dx[begin * size : end * size] = dx.dtype.type(0)

@@ -155,6 +155,21 @@ def test_missing_files_are_compiled_anew(package: Path) -> None:
         assert missing <= files(package.parent / "cache")
 
 
+def test_what_a_part_calls_by_name_is_known_to_the_whole(package: Path) -> None:
+    """The first process keeps a function that the second makes a part of another, and calls."""
+    start = """
+import numpy as np
+from tinynet import kernels
+from tinynet.kernels.bias import bias_gradient
+x, y, bias_out = (np.ones(shape, np.float32) for shape in ((99, 5), (99, 5), 5))
+"""
+    dense = "print(kernels.dense_gradient(y, x, y, np.eye(5, dtype=np.float32))[2])"
+    bias = "print(bias_gradient(y, y, False, bias_out).sum(), bias_out)"
+    assert run(package, start + dense)[0] == "[99. 99. 99. 99. 99.]"
+    for _ in range(2):
+        assert run(package, start + bias)[0] == "495.0 [99. 99. 99. 99. 99.]"
+
+
 @pytest.mark.parametrize("collects", [True, False])
 def test_the_garbage_collector_is_left_as_it_was(package: Path, collects: bool) -> None:
     code = f"""

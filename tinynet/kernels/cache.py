@@ -81,6 +81,10 @@ def in_folder() -> Iterator[dict[str, bool]]:
             maker.FunctionCache = FunctionCache
 
 
+# What compiled code may call by name (see `outline`), and what makes that known in another process:
+# numba calls it there before it loads the code.
+named: dict[str, Any] = {}
+
 FunctionCache: Any = caching.FunctionCache
 
 
@@ -102,6 +106,8 @@ class _Cache(FunctionCache):  # type: ignore[misc]
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep it, if that can be done."""
+        called = [function.name for function in data.library._final_module.functions]
+        data.reload_init.extend(named[name] for name in called if name in named)
         with suppress(OSError):
             super().save_overload(sig, data)
 

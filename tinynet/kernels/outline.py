@@ -4,8 +4,8 @@ numba puts a copy of a compiled function into each compiled function that calls 
 that into the next, and LLVM works on all of them. A long function is quicker to compile by itself;
 others then know nothing but its name, and LLVM knows where the code with that name is.
 
-It is elsewhere in each process, and what the others are compiled to is kept on disk. So a
-`_Definition` is kept there, too, which numba calls in another process before it loads the rest.
+It is elsewhere in each process, and what the others are compiled to is kept on disk. So `cache`
+keeps a `_Definition` there, too, which numba calls in another process before it loads the rest.
 
 What it bought: of a first fit of a CNN, everything compiled, 3 seconds of 20 where Winograd's maps
 are called so, and 4 of 27 where the tasks are that threads share out.
@@ -19,6 +19,7 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 
+from tinynet.kernels import cache
 from tinynet.kernels.vectors import cgutils, intrinsic
 
 
@@ -57,7 +58,6 @@ def emit_named_call(
     python, signature = function.dispatcher.py_func, compiled.signature
     definition = _Definition(python.__module__, python.__qualname__, signature.args)
     definition.define(compiled)
-    context.active_code_library._reload_init.add(definition)
     kind = context.call_conv.get_function_type(signature.return_type, signature.args)
     named = cgutils.get_or_insert_function(builder.module, kind, definition.symbol())
     return emit_call(context, builder, named, signature, values)
@@ -87,6 +87,7 @@ class _Definition(NamedTuple):
 
     def define(self, compiled: Any) -> None:
         """Say where the code is."""
+        cache.named[self.symbol()] = self
         llvm.add_symbol(self.symbol(), code_of(compiled))
 
     def __call__(self) -> None:

@@ -106,6 +106,7 @@ class _Cache(FunctionCache):  # type: ignore[misc]
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep it, if that can be done."""
+        # Found in the code: parts of it, which numba may have had from here, call by name, too.
         called = [function.name for function in data.library._final_module.functions]
         data.reload_init.extend(named[name] for name in called if name in named)
         with suppress(OSError):
@@ -164,8 +165,8 @@ class _Watch(event.Listener):
 
 def _is_kernel(event: Any) -> bool:
     """Whether what is compiled is tinynet's, and not some other program's."""
-    module: str = event.data["dispatcher"].py_func.__module__
-    return module.partition(".")[0] == "tinynet"
+    module = event.data["dispatcher"].py_func.__module__
+    return str(module).partition(".")[0] == "tinynet"  # a function that exec made may have None
 
 
 register: Any = event.register

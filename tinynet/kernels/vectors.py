@@ -275,7 +275,7 @@ def masked_channel_loops(
         yield vector, channel, first_lanes(builder, vector, here)
 
 
-# In single precision, the larger number.
+# How many channels `channels_at_once` needs: a vector of them, in single precision, the longer one.
 LEAST_CHANNELS = 1 if REGISTERS.has_masks else REGISTERS.vector_bytes // 4
 
 

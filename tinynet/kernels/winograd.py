@@ -127,7 +127,7 @@ class Geometry(NamedTuple):
 
 @lru_cache(maxsize=256)
 def geometry(x_shape: Shape4, kernel_shape: Shape4, strides: Pair, padding: str) -> Geometry | None:
-    """The sizes, or None where the windows are others or a direct sum is quicker."""
+    """The sizes, or None where windows are others, channels few, or a direct sum is quicker."""
     n, h, w, c_in = x_shape
     c_out = kernel_shape[3]
     if kernel_shape[:2] != (WINDOW, WINDOW) or strides != (1, 1):

@@ -319,6 +319,28 @@ def test_products_of_other_dtypes_are_refused(dtype: str, size: int) -> None:
             compiled.matmul(a, a, *transposes)
 
 
+@pytest.mark.parametrize("dtype", ["int32", "float16", ">f4"])
+def test_layers_of_other_dtypes_are_refused(dtype: str) -> None:
+    def ones(*shape: int) -> Any:
+        return np.ones(shape, dtype)
+
+    images, kernel, windows = ones(2, 9, 9, 16), ones(3, 3, 16, 16), ones(5, 5, 16, 16)
+    x, w = ones(40, 40), ones(40, 40)
+    for product in (
+        lambda: compiled.dense(x, w, None),
+        lambda: compiled.dense(ones(100, 40), w, None),
+        lambda: compiled.dense_gradient(x, x, x, w),
+        lambda: compiled.conv2d(images, kernel),
+        lambda: compiled.conv2d(images, windows),
+        lambda: compiled.conv2d_kernel_gradient(images, ones(2, 7, 7, 16), kernel.shape),
+        lambda: compiled.conv2d_kernel_gradient(images, ones(2, 5, 5, 16), windows.shape),
+        lambda: compiled.conv2d_input_gradient(ones(2, 7, 7, 16), kernel, images.shape),
+        lambda: compiled.conv2d_input_gradient(ones(2, 5, 5, 16), windows, images.shape),
+    ):
+        with pytest.raises(TypeError, match="arrays in float32 or float64, got "):
+            product()
+
+
 @pytest.mark.parametrize("done_before", [False, True])
 @pytest.mark.parametrize(
     "other",

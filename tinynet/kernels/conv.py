@@ -37,7 +37,7 @@ from tinynet.kernels.products import Plan, multiply, new_result, plan, strip, su
 from tinynet.kernels.reference import Array, Shape4
 from tinynet.kernels.thread_count import get_num_threads
 from tinynet.kernels.threads import pool_for, share
-from tinynet.kernels.tile import panels, strips_across
+from tinynet.kernels.tile import check_dtype, panels, strips_across
 from tinynet.kernels.transpose import swap_channels
 
 # Up to so many channels of the image, dx is made by `_spread_products`.
@@ -69,6 +69,7 @@ def conv2d(
     negative_slope: float = 0.0,
 ) -> Array:
     """x (n, h, w, c_in), kernel (kh, kw, c_in, c_out), bias (c_out,) -> y (n, oh, ow, c_out)."""
+    check_dtype(x.dtype)
     bias = bias if bias is None else plain(bias)
     relu = activation == "relu"
     fast = winograd.geometry(x.shape, kernel.shape, strides, padding)
@@ -142,6 +143,7 @@ def conv2d_kernel_gradient(
     out: Array | None = None,
 ) -> Array:
     """d_kernel (kh, kw, c_in, c_out): each window of x times the dy that it led to, summed."""
+    check_dtype(x.dtype)
     fast = winograd.geometry(x.shape, kernel_shape, strides, padding)
     if fast is not None:
         return winograd.conv2d_kernel_gradient(x, dy, fast, out)
@@ -194,6 +196,7 @@ def conv2d_input_gradient(
     padding: str = "valid",
 ) -> Array:
     """dx (n, h, w, c_in): each dy, times the filter that made it, put back onto its window."""
+    check_dtype(dy.dtype)
     fast = winograd.geometry(input_shape, kernel.shape, strides, padding)
     if fast is not None:
         return winograd.conv2d_input_gradient(dy, kernel, fast)

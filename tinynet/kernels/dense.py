@@ -30,11 +30,11 @@ from tinynet.kernels.reference import Array
 from tinynet.kernels.thread_count import on_change
 from tinynet.kernels.threads import pool_for
 from tinynet.kernels.tile import (
+    check_dtype,
     empty_lines,
     from_line,
     line,
     panels,
-    strip_address,
     whole_vectors,
 )
 
@@ -65,7 +65,7 @@ def dense(
     if 0 < m <= _MOST_ROWS and k and n:
         layer = _prepare(m, k, n, x.dtype)
         _dense(
-            pool_for(m * k * n), layer.address, x, kernel, y, layer.parts, layer.strips,
+            pool_for(m * k * n), x, kernel, y, layer.parts, layer.strips,
             layer.zero_bias if bias is None else bias, relu,
         )  # fmt: skip
     elif not (m and k and n) or is_large(m, kernel.nbytes):
@@ -82,7 +82,6 @@ def dense(
 class _Layer(NamedTuple):
     """What a call needs to know of a layer with these sizes."""
 
-    address: int  # of the strip function
     zero_bias: Array
     parts: int  # in which the sum over k is taken
     strips: NDArray[np.int64]  # of x[:, part] @ kernel[part], for each part
@@ -90,6 +89,7 @@ class _Layer(NamedTuple):
 
 @lru_cache(maxsize=256)
 def _prepare(m: int, k: int, n: int, dtype: np.dtype[Any]) -> _Layer:
+    check_dtype(dtype)
     size = dtype.itemsize
     parts = _PARTS if k >= _PARTS and k * n >= _LEAST_SPLIT else 1
     bounds = [k * part // parts for part in range(parts + 1)]
@@ -102,21 +102,21 @@ def _prepare(m: int, k: int, n: int, dtype: np.dtype[Any]) -> _Layer:
         for part, (first, last) in enumerate(pairwise(bounds))
         for column, width in panels(n, size)
     ])  # fmt: skip
-    return _Layer(strip_address(dtype), np.zeros(n, dtype), parts, forward.strips)
+    return _Layer(np.zeros(n, dtype), parts, forward.strips)
 
 
 @entry()
 def _dense(
-    pool: int, address: int, x: Array, kernel: Array, y: Array, parts: int,
-    strips: NDArray[np.int64], bias: Array, relu: bool,
+    pool: int, x: Array, kernel: Array, y: Array, parts: int, strips: NDArray[np.int64],
+    bias: Array, relu: bool,
 ) -> None:  # fmt: skip
     m, n = y.shape
     total = y.reshape(-1)
     if parts == 1:
-        share_strips(pool, address, x.reshape(-1), kernel.reshape(-1), total, strips)
+        share_strips(pool, x.reshape(-1), kernel.reshape(-1), total, strips)
     else:
         sums = empty_lines(_PARTS * m * n, total).reshape(_PARTS, m * n)
-        share_strips(pool, address, x.reshape(-1), kernel.reshape(-1), sums.reshape(-1), strips)
+        share_strips(pool, x.reshape(-1), kernel.reshape(-1), sums.reshape(-1), strips)
         for i in range(m * n):
             total[i] = sums[0, i] + sums[1, i] + sums[2, i] + sums[3, i]
     add_bias(total, 0, n, m, n, bias, 0, relu)
@@ -147,13 +147,11 @@ def dense_gradient(
     pool, relu = pool_for(m * k * n), activation == "relu"
     dx = empty((m, k) if need_dx else (0, 0), x.dtype)
     if m <= _MOST_ROWS:
-        _dense_gradient(
-            pool, back.address, dy, x, y, kernel, relu, back.strips, dx, d_kernel, d_bias
-        )
+        _dense_gradient(pool, dy, x, y, kernel, relu, back.strips, dx, d_kernel, d_bias)
     else:
         _gradient_of_many_rows(
-            pool, back.address, dy, x, y, kernel, relu, back.strips,
-            empty((back.size,), x.dtype), bias_parts(m * n), back.turned, dx, d_kernel, d_bias,
+            pool, dy, x, y, kernel, relu, back.strips, empty((back.size,), x.dtype),
+            bias_parts(m * n), back.turned, dx, d_kernel, d_bias,
         )  # fmt: skip
     return dx if need_dx else None, give(d_kernel, out), give(d_bias, bias_out)
 
@@ -161,7 +159,6 @@ def dense_gradient(
 class _Back(NamedTuple):
     """What `dense_gradient` needs to know of a layer with these sizes."""
 
-    address: int  # of the strip function
     strips: NDArray[np.int64]  # of x.T @ dz
     size: int  # of the memory for dz, where there are many rows
     turned: bool  # whether dx is made from dz transposed, or from the kernel transposed
@@ -170,18 +167,19 @@ class _Back(NamedTuple):
 @lru_cache(maxsize=256)
 def _prepare_gradient(m: int, k: int, n: int, dtype: np.dtype[Any], need_dx: bool) -> _Back | None:
     """None where x.T @ dz or dz @ kernel.T copies a large matrix first, or has nothing to do."""
-    size, address = dtype.itemsize, strip_address(dtype)
+    check_dtype(dtype)
+    size = dtype.itemsize
     if not (m and k and n) or is_large(k, m * n * size):
         return None
     if m <= _MOST_ROWS:
-        return _Back(address, product_plan(k, m, n, True, size).strips, 0, True)
+        return _Back(product_plan(k, m, n, True, size).strips, 0, True)
     dx = direct(m, n, k, False, True, dtype)
     if need_dx and dx is None:
         return None
     room = whole_vectors(n, size)
     strips = product_plan(k, m, n, True, size, room).strips
     turned = dx is not None and dx.kind == LEFT_TRANSPOSED
-    return _Back(address, strips, m * room + line(size), turned)
+    return _Back(strips, m * room + line(size), turned)
 
 
 @on_change.append
@@ -191,24 +189,23 @@ def _forget_strips(threads: int) -> None:
 
 @entry()
 def _dense_gradient(
-    pool: int, address: int, dy: Array, x: Array, y: Array, kernel: Array, relu: bool,
-    strips: NDArray[np.int64], dx: Array, d_kernel: Array, d_bias: Array,
+    pool: int, dy: Array, x: Array, y: Array, kernel: Array, relu: bool, strips: NDArray[np.int64],
+    dx: Array, d_kernel: Array, d_bias: Array,
 ) -> None:  # fmt: skip
     """``dz = dy * activation'(z)``, d_bias = dz.sum(0), d_kernel = x.T @ dz, dx = dz @ kernel.T"""
     (m, n), k = dy.shape, x.shape[1]
     dz = empty_lines(m * n, d_bias)
     d_bias[:] = dy.dtype.type(0)
     row_gradient(dy.reshape(-1), y.reshape(-1), dz, n, 0, m, n, d_bias, 0, relu)
-    share_strips(pool, address, x.reshape(-1), dz, d_kernel.reshape(-1), strips)
+    share_strips(pool, x.reshape(-1), dz, d_kernel.reshape(-1), strips)
     if dx.size > 0:
-        times_transposed(pool, address, kernel.reshape(-1), n, dz, n, dx.reshape(-1), k, n, m, True)
+        times_transposed(pool, kernel.reshape(-1), n, dz, n, dx.reshape(-1), k, n, m, True)
 
 
 @entry()
 def _gradient_of_many_rows(
-    pool: int, address: int, dy: Array, x: Array, y: Array, kernel: Array, relu: bool,
-    strips: NDArray[np.int64], memory: Array, parts: int, turned: bool, dx: Array, d_kernel: Array,
-    d_bias: Array,
+    pool: int, dy: Array, x: Array, y: Array, kernel: Array, relu: bool, strips: NDArray[np.int64],
+    memory: Array, parts: int, turned: bool, dx: Array, d_kernel: Array, d_bias: Array,
 ) -> None:  # fmt: skip
     """`_dense_gradient` for more rows, where threads share out what makes dz, too.
 
@@ -218,11 +215,11 @@ def _gradient_of_many_rows(
     (m, n), k = dy.shape, x.shape[1]
     dz, row = from_line(memory), whole_vectors(n, dy.itemsize)
     share_gradient(pool, dy.reshape(-1), y.reshape(-1), dz, row, m, parts, d_bias, relu)
-    share_strips(pool, address, x.reshape(-1), dz, d_kernel.reshape(-1), strips)
+    share_strips(pool, x.reshape(-1), dz, d_kernel.reshape(-1), strips)
     if dx.size == 0:
         return
     w, dx_flat = kernel.reshape(-1), dx.reshape(-1)
     if turned:
-        times_transposed(pool, address, w, n, dz, row, dx_flat, k, n, m, True)
+        times_transposed(pool, w, n, dz, row, dx_flat, k, n, m, True)
     else:
-        times_transposed(pool, address, dz, row, w, n, dx_flat, m, n, k, False)
+        times_transposed(pool, dz, row, w, n, dx_flat, m, n, k, False)

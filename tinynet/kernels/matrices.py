@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from tinynet.kernels.jit import ZERO, entry, jit, not_noted, plain
 from tinynet.kernels.memory import empty, give, own
+from tinynet.kernels.outline import outlined
 from tinynet.kernels.products import Plan, Strip, multiply, plan, share_strips, strip
 from tinynet.kernels.recording import not_recorded, recordings
 from tinynet.kernels.reference import Array
@@ -31,12 +32,13 @@ from tinynet.kernels.threads import pool_for, share, threads_of
 from tinynet.kernels.tile import (
     MAX_ROWS,
     TILES_FIRST,
-    call_strip,
+    address_of,
+    check_dtype,
     empty_lines,
+    multiply_strip,
     next_columns,
     panel_width,
     panels,
-    strip_address,
     strips_across,
     tile_rows,
     whole_vectors,
@@ -152,7 +154,7 @@ def _checked_matmul(
             "matmul takes (m, k) and (k, n) of one dtype, got "
             f"{left.shape} in {dtype} and {right.shape} in {y.dtype}"
         )
-    strip_address(dtype)  # or TypeError
+    check_dtype(dtype)
     m, k, _, n = shapes
     if out is not None and (out.shape != (m, n) or out.dtype != dtype):
         raise ValueError(f"out must be {(m, n)} in {dtype}, got {out.shape} in {out.dtype}")
@@ -222,7 +224,6 @@ class Direct(NamedTuple):
 
     pool: int
     kind: int  # one of those above
-    address: int  # of the strip function
     strips: NDArray[np.int64]
 
 
@@ -231,6 +232,7 @@ def direct(
     m: int, k: int, n: int, transpose_a: bool, transpose_b: bool, dtype: np.dtype[Any]
 ) -> Direct | None:
     """For products of which nothing, or only a small matrix, is to be copied first; or None."""
+    check_dtype(dtype)
     size = dtype.itemsize
     if k == 0 or is_large(m, k * n * size):
         return None
@@ -242,12 +244,12 @@ def direct(
         kind = _RIGHT_TRANSPOSED if right else LEFT_TRANSPOSED
     else:
         strips = product_plan(m, k, n, transpose_a, size).strips
-    return Direct(pool_for(m * k * n), kind, strip_address(dtype), strips)
+    return Direct(pool_for(m * k * n), kind, strips)
 
 
 @entry()
 def _multiply_directly(
-    pool: int, kind: int, address: int, strips: NDArray[np.int64], a: Array, b: Array, c: Array
+    pool: int, kind: int, strips: NDArray[np.int64], a: Array, b: Array, c: Array
 ) -> bool:
     """Fill c; False, and nothing is done, where c shares memory with a or b."""
     if _overlap(a, c) or _overlap(b, c):
@@ -255,11 +257,11 @@ def _multiply_directly(
     (m, n), k = c.shape, a.shape[1]  # of k there is use only where a is not transposed
     x, y, z = a.reshape(-1), b.reshape(-1), c.reshape(-1)
     if kind == _AS_PLANNED:
-        share_strips(pool, address, x, y, z, strips)
+        share_strips(pool, x, y, z, strips)
     elif kind == _RIGHT_TRANSPOSED:
-        times_transposed(pool, address, x, k, y, k, z, m, k, n, False)
+        times_transposed(pool, x, k, y, k, z, m, k, n, False)
     else:
-        times_transposed(pool, address, y, k, x, k, z, n, k, m, True)
+        times_transposed(pool, y, k, x, k, z, n, k, m, True)
     return True
 
 
@@ -329,8 +331,8 @@ def _transposed(x: Array) -> Array:
 
 @jit()
 def times_transposed(
-    pool: int, address: int, x: Array, x_row: int, y: Array, y_row: int, c: Array, m: int, k: int,
-    n: int, turned: bool,
+    pool: int, x: Array, x_row: int, y: Array, y_row: int, c: Array, m: int, k: int, n: int,
+    turned: bool,
 ) -> None:  # fmt: skip
     """c = x @ y.T, or ``turned`` the transpose of that, y @ x.T: x (m, k), y (n, k).
 
@@ -342,16 +344,14 @@ def times_transposed(
     x is turned at once, and it takes 40.
     """
     parts = threads_of(pool)
-    share(
-        pool, parts, _times_transposed_part,
-        (parts, address, x, x_row, y, y_row, c, m, k, n, turned),
-    )  # fmt: skip
+    arguments = parts, x, x_row, y, y_row, c, m, k, n, turned
+    share(pool, parts, _times_transposed_part, arguments)
 
 
 @jit()
 def _times_transposed_part(
-    part: int, parts: int, address: int, x: Array, x_row: int, y: Array, y_row: int, c: Array,
-    m: int, k: int, n: int, turned: bool,
+    part: int, parts: int, x: Array, x_row: int, y: Array, y_row: int, c: Array, m: int, k: int,
+    n: int, turned: bool,
 ) -> None:  # fmt: skip
     """One part of the rows of x, whole tiles of them: c[rows] = x[rows] @ y.T, or c[:, rows]."""
     height = tile_rows(m, min(n, panel_width(x.itemsize)), x.itemsize)
@@ -369,11 +369,11 @@ def _times_transposed_part(
         width = next_columns(n - column, x.itemsize)
         columns = n if TILES_FIRST else width
         height = tile_rows(rows, width, x.itemsize)
-        call_strip(
-            address, x, first * x_row, height * x_row, x_row, 0, 1,
-            y_transposed, column, width, 0, room, result, at + column, n,
+        outlined(multiply_strip, (
+            address_of(x, first * x_row), height * x_row, x_row, 0, 1,
+            address_of(y_transposed, column), width, 0, room, address_of(result, at + column), n,
             rows, height, columns, width, 1, k, False,
-        )  # fmt: skip
+        ))  # fmt: skip
         column += columns
     if turned:
         transpose_into(result, n, c, first, m, rows, n)

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from tinynet.kernels.bias import add_bias
 from tinynet.kernels.jit import entry, jit
 from tinynet.kernels.memory import empty, give, own, zeros
+from tinynet.kernels.outline import outlined
 from tinynet.kernels.recording import not_recorded
 from tinynet.kernels.reference import Array
 from tinynet.kernels.threads import block_slice, blocks, pool_for, share
-from tinynet.kernels.tile import call_strip, next_columns, strip_address, tile_rows
+from tinynet.kernels.tile import address_of, check_dtype, multiply_strip, next_columns, tile_rows
 
 
 class Strip(NamedTuple):
@@ -120,14 +121,15 @@ def multiply(
     With bias or relu, every strip of C is finished by ``max(c + bias, 0)``, or what of it is asked
     for, while it is in the cache; the bias is that of C's columns. The plan must be `complete`.
     """
+    check_dtype(c.dtype)
     finish = relu or bias is not None
     flat = c.reshape(-1)
     if bias is None:
         bias = zero_bias(c.shape[-1], c.dtype) if relu else flat  # which is then not read
     strips, items, groups, a_step, b_step, c_step, work, _ = plan
     _multiply(
-        pool_for(work), strip_address(c.dtype), a.reshape(-1), b.reshape(-1), flat, strips, items,
-        groups, a_step, b_step, c_step, finish, bias, relu,
+        pool_for(work), a.reshape(-1), b.reshape(-1), flat, strips, items, groups,
+        a_step, b_step, c_step, finish, bias, relu,
     )  # fmt: skip
 
 
@@ -138,29 +140,24 @@ def zero_bias(columns: int, dtype: np.dtype[Any]) -> Array:
 
 
 @jit()
-def share_strips(
-    pool: int, address: int, a: Array, b: Array, c: Array, strips: NDArray[np.int64]
-) -> None:
+def share_strips(pool: int, a: Array, b: Array, c: Array, strips: NDArray[np.int64]) -> None:
     """`multiply` for compiled code: a plan of these strips alone, and arrays of one dimension."""
-    share(pool, len(strips), _task, (address, a, b, c, strips, 1, 1, 0, 0, 0, False, c, False))
+    share(pool, len(strips), _task, (a, b, c, strips, 1, 1, 0, 0, 0, False, c, False))
 
 
 @entry()
 def _multiply(
-    pool: int, address: int, a: Array, b: Array, c: Array, strips: NDArray[np.int64], items: int,
-    groups: int, a_step: int, b_step: int, c_step: int, finish: bool, bias: Array, relu: bool,
+    pool: int, a: Array, b: Array, c: Array, strips: NDArray[np.int64], items: int, groups: int,
+    a_step: int, b_step: int, c_step: int, finish: bool, bias: Array, relu: bool,
 ) -> None:  # fmt: skip
-    share(
-        pool, groups * len(strips), _task,
-        (address, a, b, c, strips, items, groups, a_step, b_step, c_step, finish, bias, relu),
-    )  # fmt: skip
+    arguments = a, b, c, strips, items, groups, a_step, b_step, c_step, finish, bias, relu
+    share(pool, groups * len(strips), _task, arguments)
 
 
 @jit()
 def _task(
-    number: int, address: int, a: Array, b: Array, c: Array, strips: NDArray[np.int64],
-    items: int, groups: int, a_step: int, b_step: int, c_step: int, finish: bool, bias: Array,
-    relu: bool,
+    number: int, a: Array, b: Array, c: Array, strips: NDArray[np.int64], items: int, groups: int,
+    a_step: int, b_step: int, c_step: int, finish: bool, bias: Array, relu: bool,
 ) -> None:  # fmt: skip
     """The strips of one task, for one group of items."""
     group, task = number // len(strips), strips[number % len(strips)]
@@ -168,11 +165,12 @@ def _task(
     for s in task:
         c_at, c_row, rows, columns = s[9] + group * c_step, s[10], s[11], s[13]
         for item in range(first, last):
-            call_strip(
-                address, a, s[0] + item * a_step, s[1], s[2], s[3], s[4],
-                b, s[5] + item * b_step, s[6], s[7], s[8], c, c_at, c_row,
-                rows, s[12], columns, s[14], s[15], s[16], item > first or s[17] > 0,
-            )  # fmt: skip
+            outlined(multiply_strip, (
+                address_of(a, s[0] + item * a_step), s[1], s[2], s[3], s[4],
+                address_of(b, s[5] + item * b_step), s[6], s[7], s[8],
+                address_of(c, c_at), c_row, rows, s[12], columns, s[14], s[15], s[16],
+                item > first or s[17] > 0,
+            ))  # fmt: skip
         if finish:
             add_bias(c, c_at, c_row, rows, columns, bias, c_at % c_row, relu)
 

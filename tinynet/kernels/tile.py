@@ -39,17 +39,16 @@ loops of which the compiler vectorizes the innermost.
 """
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 
-from tinynet.kernels.jit import cached, jit
+from tinynet.kernels.jit import jit
 from tinynet.kernels.vectors import (
     REGISTERS,
+    array_data,
     first_lanes,
     in_either,
     intrinsic,
@@ -432,14 +431,14 @@ def _emit_tile(
         one_panel([at.b, at.c])
 
 
-# --- a strip of tiles, and calling it ------------------------------------------------------------
+# --- a strip of tiles -----------------------------------------------------------------------------
 #
-# The loops above are long: compiling them takes one to three seconds for each dtype. So they are
-# compiled once, as a C function, and called through its address; as an ordinary compiled function
-# they would be copied into every function that uses them.
+# The loops above are long: compiling them takes one to three seconds for each dtype. So a strip is
+# to be called by its name (see `outline`), or there would be a copy in every function that does.
 
 
-def _strip(
+@jit()
+def multiply_strip(
     a: Any, a_tile: int, a_row: int, a_outer: int, a_inner: int, b: Any, b_panel: int,
     b_outer: int, b_inner: int, c: Any, c_row: int, rows: int, tile_rows: int, columns: int,
     panel: int, outer: int, inner: int, accumulate: bool,
@@ -484,30 +483,24 @@ def _strip(
         start += block
 
 
-def _strip_signature(pointer: Any) -> Any:
-    size = types.intp
-    return types.void(
-        pointer, size, size, size, size, pointer, size, size, size,
-        pointer, size, size, size, size, size, size, size, types.boolean,
-    )  # fmt: skip
+_DTYPES = frozenset((np.dtype("float32"), np.dtype("float64")))
 
 
-_compiled: list[Any] = []
-
-
-@cache
-def strip_address(dtype: np.dtype[Any]) -> int:
-    """Where the compiled strip for this dtype is, for `call_strip`.
-
-    Raises TypeError for dtypes without one.
-    """
-    if dtype not in (np.float32, np.float64):
+def check_dtype(dtype: np.dtype[Any]) -> None:
+    """TypeError for dtypes of which no products are computed."""
+    if dtype not in _DTYPES:
         raise TypeError(f"products are of arrays in float32 or float64, got {dtype}")
-    signature = _strip_signature(pointer_to(numba.from_dtype(dtype)))
-    compiled: Any = cached(numba.cfunc, signature, error_model="numpy")(_strip)
-    _compiled.append(compiled)  # the address is valid as long as this exists
-    address: int = compiled.address
-    return address
+
+
+@intrinsic
+def address_of(typingctx: Any, array: Any, at: Any) -> Any:
+    """A pointer to an entry of an array of one dimension."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        data = array_data(context, builder, signature, values, 0)
+        return builder.gep(data, [values[1]])
+
+    return pointer_to(array.dtype)(array, types.intp), generate
 
 
 @intrinsic
@@ -518,43 +511,3 @@ def _advance(typingctx: Any, pointer: Any, entries: Any) -> Any:
         return builder.gep(values[0], [values[1]])
 
     return pointer(pointer, types.intp), generate
-
-
-@intrinsic
-def call_strip(
-    typingctx: Any, address: Any, a: Any, a_at: Any, a_tile: Any, a_row: Any, a_outer: Any,
-    a_inner: Any, b: Any, b_at: Any, b_panel: Any, b_outer: Any, b_inner: Any, c: Any, c_at: Any,
-    c_row: Any, rows: Any, tile_rows: Any, columns: Any, panel: Any, outer: Any, inner: Any,
-    accumulate: Any,
-) -> Any:  # fmt: skip
-    """Call the strip at `strip_address`: C = A @ B, or C += A @ B.
-
-    a, b and c are arrays of one dimension in which A, B and C start at a_at, b_at and c_at.
-    """
-    size = types.intp
-    signature = types.void(
-        size, a, size, size, size, size, size, b, size, size, size, size,
-        c, size, size, size, size, size, size, size, size, types.boolean,
-    )  # fmt: skip
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
-        (address, _, a_at, a_tile, a_row, a_outer, a_inner, _, b_at, b_panel, b_outer, b_inner,
-         _, c_at, c_row, rows, tile_rows, columns, panel, outer, inner,
-         accumulate) = values  # fmt: skip
-
-        def pointer(position: int, at: ir.Value) -> ir.Value:
-            kind, array = signature.args[position], values[position]
-            struct = context.make_array(kind)(context, builder, array)
-            return builder.gep(struct.data, [at])
-
-        arguments = [
-            pointer(1, a_at), a_tile, a_row, a_outer, a_inner,
-            pointer(7, b_at), b_panel, b_outer, b_inner, pointer(12, c_at), c_row,
-            rows, tile_rows, columns, panel, outer, inner,
-            builder.zext(accumulate, ir.IntType(8)),  # how C passes a truth value
-        ]  # fmt: skip
-        kind = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])
-        builder.call(builder.inttoptr(address, kind.as_pointer()), arguments)
-        return context.get_dummy_value()
-
-    return signature, generate

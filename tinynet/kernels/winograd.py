@@ -52,10 +52,10 @@ from tinynet.kernels.reference import Array, Shape4
 from tinynet.kernels.threads import pool_for, share
 from tinynet.kernels.tile import (
     MAX_ROWS,
-    call_strip,
+    address_of,
     empty_lines,
+    multiply_strip,
     panel_width,
-    strip_address,
     tile_rows,
 )
 from tinynet.kernels.transform import Matrix, Place, both_sides
@@ -156,25 +156,24 @@ def conv2d(x: Array, kernel: Array, g: Geometry, bias: Array | None, relu: bool)
     u = _u(plain(kernel))
     finish = relu or bias is not None
     _conv2d(
-        _pool(g), strip_address(x.dtype), plain(x).reshape(-1), u, y.reshape(-1), g,
-        finish, zero_bias(g.c_out, x.dtype) if bias is None else bias, relu,
+        _pool(g), plain(x).reshape(-1), u, y.reshape(-1), g, finish,
+        zero_bias(g.c_out, x.dtype) if bias is None else bias, relu,
     )  # fmt: skip
     return y
 
 
 @entry()
 def _conv2d(
-    pool: int, strip: int, x: Array, u: Array, y: Array, g: Geometry, finish: bool, bias: Array,
-    relu: bool,
-) -> None:  # fmt: skip
+    pool: int, x: Array, u: Array, y: Array, g: Geometry, finish: bool, bias: Array, relu: bool
+) -> None:
     tiles = g.images * g.tile_rows * g.tile_columns
     tasks = _PARTS * -(-tiles // (_PARTS * _CHUNK))
-    share(pool, tasks, _conv2d_chunk, (tasks, strip, x, u, y, g, finish, bias, relu))
+    share(pool, tasks, _conv2d_chunk, (tasks, x, u, y, g, finish, bias, relu))
 
 
 @jit()
 def _conv2d_chunk(
-    number: int, tasks: int, strip: int, x: Array, u: Array, y: Array, g: Geometry, finish: bool,
+    number: int, tasks: int, x: Array, u: Array, y: Array, g: Geometry, finish: bool,
     bias: Array, relu: bool,
 ) -> None:  # fmt: skip
     all_tiles = g.images * g.tile_rows * g.tile_columns
@@ -184,25 +183,25 @@ def _conv2d_chunk(
     v = empty_lines(PRODUCTS * (last - first) * g.c_in, x)
     m = empty_lines(PRODUCTS * (last - first) * g.c_out, x)
     outlined(_x_to_v, (x, first, last, v, g))
-    _multiply(strip, v, u, m, last - first, g.c_in, g.c_out)
+    _multiply(v, u, m, last - first, g.c_in, g.c_out)
     outlined(_m_to_y, (m, first, last, y, g))
     if finish:
         _finish_tiles(first, last, y, g, bias, relu)
 
 
 @jit()
-def _multiply(address: int, a: Array, b: Array, c: Array, m: int, k: int, n: int) -> None:
+def _multiply(a: Array, b: Array, c: Array, m: int, k: int, n: int) -> None:
     """C[:, p] = A[:, p] @ B[p] for each of the products: A (m, p, k), B (p, k, n), C (m, p, n)."""
     # Always of this width: with `next_columns`, what this is part of took up to 2 seconds more to
     # compile, and for 64 channels it comes to the same.
     width = panel_width(a.itemsize)
     rows = tile_rows(m, width, a.itemsize)
     for p in range(PRODUCTS):
-        call_strip(
-            address, a, p * k, rows * PRODUCTS * k, PRODUCTS * k, 0, 1,
-            b, p * (k * n + _GAP), width, 0, n,
-            c, p * n, PRODUCTS * n, m, rows, n, min(width, n), 1, k, False,
-        )  # fmt: skip
+        outlined(multiply_strip, (
+            address_of(a, p * k), rows * PRODUCTS * k, PRODUCTS * k, 0, 1,
+            address_of(b, p * (k * n + _GAP)), width, 0, n, address_of(c, p * n), PRODUCTS * n,
+            m, rows, n, min(width, n), 1, k, False,
+        ))  # fmt: skip
 
 
 # --- gradients -----------------------------------------------------------------------------------
@@ -211,22 +210,18 @@ def _multiply(address: int, a: Array, b: Array, c: Array, m: int, k: int, n: int
 def conv2d_kernel_gradient(x: Array, dy: Array, g: Geometry, out: Array | None) -> Array:
     """d_kernel (3, 3, c_in, c_out)."""
     parts = empty((_PARTS, WINDOW, WINDOW, g.c_in, g.c_out), x.dtype)
-    _kernel_gradient(
-        _pool(g), strip_address(x.dtype), plain(x).reshape(-1), plain(dy).reshape(-1),
-        parts.reshape(_PARTS, -1), g,
-    )  # fmt: skip
+    flat = parts.reshape(_PARTS, -1)
+    _kernel_gradient(_pool(g), plain(x).reshape(-1), plain(dy).reshape(-1), flat, g)
     return sum_of_parts(parts, out)
 
 
 @entry()
-def _kernel_gradient(pool: int, strip: int, x: Array, dy: Array, parts: Array, g: Geometry) -> None:
-    share(pool, _PARTS, _kernel_gradient_part, (strip, x, dy, parts, g))
+def _kernel_gradient(pool: int, x: Array, dy: Array, parts: Array, g: Geometry) -> None:
+    share(pool, _PARTS, _kernel_gradient_part, (x, dy, parts, g))
 
 
 @jit()
-def _kernel_gradient_part(
-    number: int, strip: int, x: Array, dy: Array, parts: Array, g: Geometry
-) -> None:
+def _kernel_gradient_part(number: int, x: Array, dy: Array, parts: Array, g: Geometry) -> None:
     all_tiles = g.images * g.tile_rows * g.tile_columns
     first, last = all_tiles * number // _PARTS, all_tiles * (number + 1) // _PARTS
     size = g.c_in * g.c_out + _GAP
@@ -239,47 +234,45 @@ def _kernel_gradient_part(
         end = min(first + _CHUNK, last)
         outlined(_x_to_v, (x, first, end, v, g))
         outlined(_dy_to_m, (dy, first, end, m, g))
-        _add_products(strip, v, m, du, end - first, g.c_in, g.c_out)
+        _add_products(v, m, du, end - first, g.c_in, g.c_out)
         first = end
     channels = g.c_in * g.c_out
     _u_to_kernel(du, _whole(0, INPUTS, size), parts[number], _whole(0, WINDOW, channels), channels)
 
 
 @jit()
-def _add_products(
-    address: int, v: Array, m: Array, du: Array, k: int, c_in: int, c_out: int
-) -> None:
+def _add_products(v: Array, m: Array, du: Array, k: int, c_in: int, c_out: int) -> None:
     """dU[p] += V[:, p].T @ dM[:, p]: V (k, p, c_in), dM (k, p, c_out), dU (p, c_in, c_out)."""
     width = panel_width(v.itemsize)
     rows = tile_rows(c_in, width, v.itemsize)
     for p in range(PRODUCTS):
-        call_strip(
-            address, v, p * c_in, rows, 1, 0, PRODUCTS * c_in,
-            m, p * c_out, width, 0, PRODUCTS * c_out,
-            du, p * (c_in * c_out + _GAP), c_out, c_in, rows, c_out, min(width, c_out), 1, k, True,
-        )  # fmt: skip
+        outlined(multiply_strip, (
+            address_of(v, p * c_in), rows, 1, 0, PRODUCTS * c_in,
+            address_of(m, p * c_out), width, 0, PRODUCTS * c_out,
+            address_of(du, p * (c_in * c_out + _GAP)), c_out,
+            c_in, rows, c_out, min(width, c_out), 1, k, True,
+        ))  # fmt: skip
 
 
 def conv2d_input_gradient(dy: Array, kernel: Array, g: Geometry) -> Array:
     """dx (n, h, w, c_in)."""
     dx = empty((g.images, g.height, g.width, g.c_in), dy.dtype)
     u = _u(swap_channels(plain(kernel)))
-    strip = strip_address(dy.dtype)
-    _input_gradient(_pool(g), strip, plain(dy).reshape(-1), u, dx.reshape(-1), g)
+    _input_gradient(_pool(g), plain(dy).reshape(-1), u, dx.reshape(-1), g)
     return dx
 
 
 @entry()
-def _input_gradient(pool: int, strip: int, dy: Array, u: Array, dx: Array, g: Geometry) -> None:
+def _input_gradient(pool: int, dy: Array, u: Array, dx: Array, g: Geometry) -> None:
     tiles = g.tile_rows * g.tile_columns
     images = max(1, _CHUNK // tiles)  # for a task, since tiles of an image are added to each other
     tasks = -(-g.images // images)
-    share(pool, tasks, _input_gradient_of_images, (images, strip, dy, u, dx, g))
+    share(pool, tasks, _input_gradient_of_images, (images, dy, u, dx, g))
 
 
 @jit()
 def _input_gradient_of_images(
-    number: int, images: int, strip: int, dy: Array, u: Array, dx: Array, g: Geometry
+    number: int, images: int, dy: Array, u: Array, dx: Array, g: Geometry
 ) -> None:
     begin, end = number * images, min((number + 1) * images, g.images)
     size = g.height * g.width * g.c_in
@@ -291,7 +284,7 @@ def _input_gradient_of_images(
     for first in range(begin * tiles, end * tiles, chunk):
         last = min(first + chunk, end * tiles)
         outlined(_dy_to_m, (dy, first, last, m, g))
-        _multiply(strip, m, u, v, last - first, g.c_out, g.c_in)
+        _multiply(m, u, v, last - first, g.c_out, g.c_in)
         outlined(_v_to_dx, (v, first, last, dx, g))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numba
 import pytest
+from numba.core import ccallback, dispatcher
 
 import tinynet
 from tinynet.kernels import cache
@@ -128,8 +129,67 @@ def test_a_folder_that_cannot_be_made_is_no_error(package: Path) -> None:
     before = files(package.parent)
     said, notice = run(package, WORK, TINYNET_CACHE=str(blocked))
     assert said == RESULT
-    assert "there is no folder to keep them in" in notice
+    assert f"they cannot be kept in {blocked}, to which" in notice
     assert files(package.parent) == before
+
+
+def test_no_other_place_is_written_to_or_read(package: Path) -> None:
+    """numba would take __pycache__ beside a file where its first choice does not suit it."""
+    elsewhere = {"NUMBA_CACHE_LOCATOR_CLASSES": "InTreeCacheLocator"}
+    assert run(package, WORK, **elsewhere)[0] == RESULT
+    kept = files(package.parent / "cache")
+    assert kept
+    shutil.rmtree(package.parent / "cache")
+    (package.parent / "cache").touch()
+    assert run(package, WORK, **elsewhere)[0] == RESULT
+    assert not [path for path in files(package.parent) if path.suffix in (".nbi", ".nbc")]
+
+
+# Who may write anywhere gives that up, with the next program that the process becomes.
+WITHOUT_PRIVILEGES = """
+import ctypes, os, sys
+for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+    ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+os.execv(sys.executable, [sys.executable, "-B", "-c", {code!r}])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux's permissions and privileges")
+def test_a_folder_that_cannot_be_written_to_is_read(package: Path) -> None:
+    count = """
+import os
+from numba.core import event
+from tinynet.kernels import cache
+assert not os.access(cache.FOLDER, os.W_OK)
+with event.install_recorder("numba:compile") as compiled:
+    exec(WORK)
+print(len(compiled.buffer) > 0)
+"""
+    code = WITHOUT_PRIVILEGES.format(code=f"WORK = {WORK!r}\n{count}")
+    assert run(package, WORK)[0] == RESULT
+    folder = Path(run(package, FOLDER)[0])
+    kept = files(folder)
+    for missing, compiles in ((False, False), (True, True)):
+        if missing:
+            gone = next(path for path in kept if "._multiply_directly-" in path.name)
+            kept.remove(gone)
+            gone.unlink()
+        folder.chmod(0o500)
+        said, notice = run(package, code)
+        folder.chmod(0o700)
+        assert said == f"{RESULT}\n{compiles}"
+        assert "they are kept" not in notice
+        assert files(folder) == kept
+
+
+def test_where_a_program_is_does_not_matter(package: Path) -> None:
+    """What was compiled for one copy of tinynet is used by another with the same text."""
+    assert run(package, WORK)[0] == RESULT
+    copy = package.parent / "other" / "tinynet"
+    shutil.copytree(package, copy)
+    for path in copy.rglob("*.py"):
+        os.utime(path, (0, 0))
+    assert run(copy, WORK, TINYNET_CACHE=str(package.parent / "cache")) == (RESULT, "")
 
 
 @pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
@@ -292,34 +352,35 @@ def test_a_user_without_a_home_is_no_error(monkeypatch: pytest.MonkeyPatch) -> N
     assert cache._folder() is None
 
 
-# --- numba's own setting -------------------------------------------------------------------------
+# --- what is numba's own -------------------------------------------------------------------------
 
 
-def usual_folder() -> bool:
-    """Whether numba keeps what is not tinynet's where the user wants it."""
+def of_numba() -> bool:
+    """Whether numba keeps what is not tinynet's as it does without tinynet."""
+    caches = dispatcher.FunctionCache, ccallback.FunctionCache
     folder: str = numba.config.CACHE_DIR
-    return folder == os.environ.get("NUMBA_CACHE_DIR", "")
+    return folder == os.environ.get("NUMBA_CACHE_DIR", "") and set(caches) == {cache.FunctionCache}
 
 
-def test_the_setting_of_numba_is_left_alone(
+def test_the_caches_of_others_are_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert usual_folder()
+    assert of_numba()
     monkeypatch.setattr(cache, "FOLDER", tmp_path)
     with cache.in_folder() as options:
         assert options == {"cache": True}
-        assert numba.config.CACHE_DIR == str(tmp_path)  # noqa: SIM300
-    assert usual_folder()
+        assert not of_numba()
+    assert of_numba()
 
 
-def test_the_setting_of_numba_is_left_alone_after_an_error() -> None:
+def test_the_caches_of_others_are_left_alone_after_an_error() -> None:
     with pytest.raises(ZeroDivisionError), cache.in_folder():
         raise ZeroDivisionError
-    assert usual_folder()
+    assert of_numba()
 
 
 def test_nothing_is_kept_without_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "FOLDER", None)
     with cache.in_folder() as options:
         assert options == {}
-        assert usual_folder()
+        assert of_numba()

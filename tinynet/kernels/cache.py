@@ -1,22 +1,26 @@
 """Where compiled kernels are kept, and the line that says that they are being compiled.
 
-numba can keep what it has compiled in a folder. It notices that a function's own file has changed,
-but not that a file which that one imports has, and it reads the folder by pickle, so that whoever
-can write to it can run code. So tinynet's folder is named after the text of all kernels, and is
-used only where nobody but the user can write to it. numba itself keeps different CPUs apart.
+numba can keep what it has compiled in files. It notices that a function's own file has changed,
+but not that a file which that one imports has, and it reads its files by pickle, so that whoever
+can write to them can run code. So tinynet's are in a folder that is named after the text of all
+kernels, and that is used only where nobody but the user can write to it. numba itself keeps CPUs
+apart: each entry of its files is under the CPU's name and all that this one can do.
 
-The folder is in the user's cache folder, or in ``TINYNET_CACHE`` where that is set. A folder that
-cannot be used costs time in each process, and nothing else.
+The folder is in the user's cache folder, or in ``TINYNET_CACHE`` where that is set. One that cannot
+be written to is only read, and one that cannot be used costs time in each process, and nothing
+else.
 """
 
 import gc
 import hashlib
+import inspect
 import os
 import stat
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +34,20 @@ config: Any = numba.config  # what the variables NUMBA_... say
 
 def _folder() -> Path | None:
     """The folder for these kernels, made where it is not there; None where it cannot be used."""
-    base = os.environ.get("TINYNET_CACHE")
     try:
-        root = Path(base) if base else platformdirs.user_cache_path("tinynet")
-        folder = root / f"kernels-{_fingerprint()}"
+        folder = _root() / f"kernels-{_fingerprint()}"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if _is_private(folder) and os.access(folder, os.W_OK | os.X_OK):
+        if _is_private(folder) and os.access(folder, os.R_OK | os.X_OK):
             return folder.absolute()
     except (OSError, RuntimeError):  # RuntimeError: a user without a home
         pass
     return None
+
+
+def _root() -> Path:
+    """The folder that it is in."""
+    named = os.environ.get("TINYNET_CACHE")
+    return Path(named).expanduser() if named else platformdirs.user_cache_path("tinynet")
 
 
 def _fingerprint() -> str:
@@ -69,14 +77,11 @@ def in_folder() -> Iterator[dict[str, bool]]:
         yield {}
         return
     makers: tuple[Any, ...] = dispatcher, ccallback
-    previous = config.CACHE_DIR
-    config.CACHE_DIR = str(FOLDER)
     for maker in makers:
         maker.FunctionCache = _Cache
     try:
         yield {"cache": True}
     finally:
-        config.CACHE_DIR = previous
         for maker in makers:
             maker.FunctionCache = FunctionCache
 
@@ -86,14 +91,58 @@ def in_folder() -> Iterator[dict[str, bool]]:
 named: dict[str, Any] = {}
 
 FunctionCache: Any = caching.FunctionCache
+_Format: Any = caching.CompileResultCacheImpl
+
+
+class _Place(_Format):  # type: ignore[misc]
+    """Where numba's cache of one function is: in FOLDER and nowhere else.
+
+    Where a folder does not suit numba, it would take another, such as __pycache__ beside the
+    function's file; and it would take that at once where NUMBA_CACHE_LOCATOR_CLASSES says so.
+    """
+
+    filename_base = ""
+    locator: Any = None
+
+    def __init__(self, function: Any) -> None:
+        file, name, line = _where_from(function)
+        if not file.is_file():
+            raise RuntimeError(f"{name} is from no file, and cannot be kept in one")
+        self.filename_base = f"{file.stem}.{name}-{line}.{sys.implementation.cache_tag}"
+        self.locator = self
+        self._file = file
+
+    def get_cache_path(self) -> str:
+        """The folder."""
+        return str(FOLDER)
+
+    def get_source_stamp(self) -> bytes:
+        """What changes with the function's file, which FOLDER may not be named after."""
+        return _digest(self._file)
+
+    def ensure_cache_path(self) -> None:
+        """Make the folder, if it is no longer there."""
+        os.makedirs(self.get_cache_path(), mode=0o700, exist_ok=True)
+
+
+def _where_from(function: Any) -> tuple[Path, str, int]:
+    """The function's file, its name without what no file name may have, and its line."""
+    name = function.__qualname__.replace("<", "").replace(">", "")
+    return Path(inspect.getfile(function)), name, function.__code__.co_firstlineno
+
+
+@cache
+def _digest(file: Path) -> bytes:
+    return hashlib.sha256(file.read_bytes()).digest()
 
 
 class _Cache(FunctionCache):  # type: ignore[misc]
     """numba's cache of one function, where a file that cannot be used is one that is not there.
 
-    A full disk, a file cut short by a crash, or a folder inside FOLDER that belongs to somebody
-    else must cost time only.
+    A full disk or a file cut short by a crash must cost time only.
     """
+
+    _impl_class = _Place
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """What was kept, or None."""
@@ -155,12 +204,17 @@ class _Watch(event.Listener):
     def _say_if_long(self) -> None:
         if not self._said and self._seconds + time.perf_counter() - self._started > 1:
             self._said = True
-            where = f"they are kept in {FOLDER}" if FOLDER else "there is no folder to keep them in"
-            print(
-                f"tinynet: compiling kernels for this machine, which takes some seconds; {where}",
-                file=sys.stderr,
-                flush=True,
-            )
+            what = "tinynet: compiling kernels for this machine, which takes some seconds"
+            print(f"{what}; {_where()}", file=sys.stderr, flush=True)
+
+
+def _where() -> str:
+    """What becomes of compiled kernels."""
+    if FOLDER and os.access(FOLDER, os.W_OK | os.X_OK):
+        return f"they are kept in {FOLDER}"
+    with suppress(RuntimeError):
+        return f"they cannot be kept in {_root()}, to which you and only you must be able to write"
+    return "you have no home to keep them in, and TINYNET_CACHE does not name a folder"
 
 
 def _is_kernel(event: Any) -> bool:

@@ -97,7 +97,7 @@ def cached(decorator: Any, *arguments: Any, **options: Any) -> Callable[[Any], A
         with cache.in_folder() as option:
             try:
                 return decorator(*arguments, **option, **options)(function)
-            except RuntimeError:  # numba finds no place that it can write to
+            except RuntimeError:  # it is from no file
                 return decorator(*arguments, **options)(function)
 
     return decorate

@@ -364,6 +364,8 @@ def run(args: Any) -> int:
     )
     head = ["kernel, shapes", "calls", "us", "share", "GFLOP/s", "GB/s", "of the limit", "set by"]
     report.print_table(head, table(found))
+    if args.quick:
+        print("\nOne round of few steps: the figures are rough")
     about |= report.quiet_notes(others, {})
     settings = {"model": args.model, "batch_size": args.batch_size, "steps": args.steps}
     report.write_json(args.json, machine=about, **settings, **found)

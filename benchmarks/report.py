@@ -39,7 +39,7 @@ def arguments(description: str, rounds: int, threads: bool = True) -> argparse.A
     """A parser with the arguments that all benchmarks have; ``threads`` for those with workers."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--rounds", type=count, default=rounds, help=f"turns; default: {rounds}")
-    parser.add_argument("--json", type=Path, help="write all figures and the machine there")
+    parser.add_argument("--json", type=_file, help="write all figures and the machine there")
     if threads:
         parser.add_argument(
             "--threads", type=_threads, default=cores(), help="for each; default: all cores"
@@ -78,9 +78,17 @@ def _threads(text: str) -> int:
     return value
 
 
+def _file(text: str) -> Path:
+    """The type of an argument that names a file to be written, when all has been measured."""
+    path = Path(text)
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"must be a file that can be written, got {text}")
+    return path
+
+
 def picture(text: str) -> Path:
     """The type of an argument that names a picture to be drawn."""
-    path = Path(text)
+    path = _file(text)
     if path.suffix.lower() not in PICTURES:
         raise argparse.ArgumentTypeError(f"must end in one of {', '.join(PICTURES)}, got {text}")
     return path

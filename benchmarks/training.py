@@ -346,9 +346,12 @@ def run(args: Any) -> int:
     """Measure, print and write everything; returns the exit status."""
     results, about = measure(args)
     verdicts = [verdict for result in results for verdict in result.verdicts()]
-    print(f"\nLimits, rounds: {args.rounds}")
-    head = ["tinynet / the fastest peer", "ratio", "limit", "verdict"]
-    report.print_table(head, ([v.what, *v.cells()] for v in verdicts))
+    if verdicts:
+        print(f"\nLimits, rounds: {args.rounds}")
+        head = ["tinynet / the fastest peer", "ratio", "limit", "verdict"]
+        report.print_table(head, ([v.what, *v.cells()] for v in verdicts))
+    else:
+        print("\nNone of the peers took part: tinynet is compared with nothing")
     figures = [vars(result) for result in results]
     report.write_json(args.json, machine=about, results=figures, limits=verdicts)
     if args.picture:

@@ -299,6 +299,16 @@ def test_a_folder_that_others_can_write_to_is_not_used(mode: int) -> None:
     assert cache._folder() is None
 
 
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="no such permissions")
+@pytest.mark.parametrize(("mode", "used"), [(0o777, False), (0o1777, True), (0o775, True)])
+def test_a_folder_that_others_can_rename_is_not_used(base: Path, mode: int, used: bool) -> None:
+    assert cache._folder() is not None
+    for parent in base, base.parent:
+        parent.chmod(mode)
+        assert (cache._folder() is not None) == used
+        parent.chmod(0o700)
+
+
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root gives away")
 @pytest.mark.usefixtures("base")
 def test_a_folder_of_another_user_is_not_used() -> None:

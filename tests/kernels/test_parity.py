@@ -495,6 +495,29 @@ def test_winograd_on_images_of_every_size(c_in: int, c_out: int, padding: str, d
 
 
 @pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize(("c_in", "c_out", "window"), [(3, 5, 3), (32, 32, 3), (32, 32, 5)])
+@pytest.mark.parametrize("missing", ["images", "c_in", "c_out"])
+def test_convolutions_of_nothing(
+    c_in: int, c_out: int, window: int, padding: str, missing: str
+) -> None:
+    n, c_in, c_out = (
+        2 * (missing != "images"),
+        c_in * (missing != "c_in"),
+        c_out * (missing != "c_out"),
+    )
+    size = output_size(9, window, 1, padding)
+    x, y = (np.ones(shape, "float32") for shape in ((n, 9, 9, c_in), (n, size, size, c_out)))
+    kernel = np.ones((window, window, c_in, c_out), "float32")
+    for name, arguments in (
+        ("conv2d", (x, kernel, (1, 1), padding, np.ones(c_out, "float32"))),
+        ("conv2d_kernel_gradient", (x, y, kernel.shape, (1, 1), padding)),
+        ("conv2d_input_gradient", (y, kernel, x.shape, (1, 1), padding)),
+    ):
+        expected = getattr(reference, name)(*arguments)
+        np.testing.assert_array_equal(getattr(compiled, name)(*arguments), expected)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
 @pytest.mark.parametrize(
     ("x", "kernel", "strides", "is_for_it"),
     [

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinynet.kernels import compiled, matrices, threads
+from tinynet.kernels import compiled, matrices, reference, threads
 
 Array = np.ndarray
 TRANSPOSES = [(False, False), (True, False), (False, True), (True, True)]
@@ -291,32 +291,34 @@ def test_the_gradients_of_a_dense_layer(dtype: str, m: int, k: int, n: int) -> N
         np.testing.assert_equal(rest, list(got[1:]))
 
 
-def test_operands_that_do_not_fit_are_refused_before_anything_is_read() -> None:
+@pytest.mark.parametrize("used", [compiled, reference])
+def test_operands_that_do_not_fit_are_refused_before_anything_is_read(used: Any) -> None:
     a, b = numbers("float32", 4, 3), numbers("float32", 3, 5)
     for wrong in (
-        lambda: compiled.matmul(a, b, transpose_b=True),
-        lambda: compiled.matmul(a, b, transpose_a=True),
-        lambda: compiled.matmul(a, a),
-        lambda: compiled.matmul(a, b.astype("float64")),
-        lambda: compiled.matmul(a[0], b),
-        lambda: compiled.matmul(a, b[np.newaxis]),
+        lambda: used.matmul(a, b, transpose_b=True),
+        lambda: used.matmul(a, b, transpose_a=True),
+        lambda: used.matmul(a, a),
+        lambda: used.matmul(a, b.astype("float64")),
+        lambda: used.matmul(a[0], b),
+        lambda: used.matmul(a, b[np.newaxis]),
     ):
         with pytest.raises(ValueError, match=r"takes \(m, k\) and \(k, n\) of one dtype, got"):
             wrong()
     for out in (numbers("float32", 2, 2), numbers("float64", 4, 5), numbers("float32", 5, 4)):
         before = out.copy()
         with pytest.raises(ValueError, match=r"out must be \(4, 5\) in float32, got"):
-            compiled.matmul(a, b, out=out)
+            used.matmul(a, b, out=out)
         np.testing.assert_array_equal(out, before)
 
 
+@pytest.mark.parametrize("used", [compiled, reference])
 @pytest.mark.parametrize("dtype", ["int32", "bool", "float16", "complex64", ">f4"])
 @pytest.mark.parametrize("size", [0, 4, 300])
-def test_products_of_other_dtypes_are_refused(dtype: str, size: int) -> None:
+def test_products_of_other_dtypes_are_refused(used: Any, dtype: str, size: int) -> None:
     a = np.ones((size, size), dtype)
     for transposes in ((False, False), (True, False), (False, True)):
         with pytest.raises(TypeError, match="arrays in float32 or float64, got "):
-            compiled.matmul(a, a, *transposes)
+            used.matmul(a, a, *transposes)
 
 
 @pytest.mark.parametrize("dtype", ["int32", "float16", ">f4"])
@@ -341,6 +343,7 @@ def test_layers_of_other_dtypes_are_refused(dtype: str) -> None:
             product()
 
 
+@pytest.mark.parametrize("used", [compiled, reference])
 @pytest.mark.parametrize("done_before", [False, True])
 @pytest.mark.parametrize(
     "other",
@@ -352,15 +355,15 @@ def test_layers_of_other_dtypes_are_refused(dtype: str) -> None:
     ],
 )
 def test_products_of_what_is_no_plain_array_are_refused(
-    other: Callable[[Array], Any], done_before: bool
+    used: Any, other: Callable[[Array], Any], done_before: bool
 ) -> None:
     a, b, out = (numbers("float32", 9, 9) for _ in range(3))
     if done_before:
-        compiled.matmul(a, b, out=out)
+        used.matmul(a, b, out=out)
     before = out.copy()
     for operands in ((other(a), b), (a, other(b))):
         with pytest.raises(TypeError, match="NumPy arrays, got"):
-            compiled.matmul(*operands, out=out)
+            used.matmul(*operands, out=out)
         np.testing.assert_array_equal(out, before)
 
 

@@ -4,6 +4,9 @@
 and results: in plain NumPy (`tinynet.kernels.reference`, the specification) and compiled by numba.
 Which of the two runs is a switch for the whole process: the environment variable
 ``TINYNET_KERNELS`` (``numba``, the default, or ``numpy``), or `use`.
+
+`matmul` checks what it gets. The others trust their caller, the layers, which have: shapes and
+numbers that do not fit are an error here, nonsense there, or the end of the process.
 """
 
 import os
@@ -118,4 +121,4 @@ class use:  # noqa: N801  (a function to its callers, a class so that `with` can
         use(self._previous)
 
 
-use(os.environ.get("TINYNET_KERNELS", "numba"))
+use(os.environ.get("TINYNET_KERNELS") or "numba")

@@ -64,7 +64,11 @@ def _is_private(folder: Path) -> bool:
     if not hasattr(os, "getuid"):
         return True
     status = folder.stat()
-    return status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return False
+    # Where all may rename what is not theirs, they could put a folder of theirs in its place.
+    modes = [parent.stat().st_mode for parent in folder.absolute().parents]
+    return all(not mode & stat.S_IWOTH or mode & stat.S_ISVTX for mode in modes)
 
 
 FOLDER = _folder()

@@ -5,9 +5,9 @@ In an image (h, w, c) the window of one output pixel is, for each row of the ker
 further on:
 
     one row of the image, c = 2:    x0 x0 x1 x1 x2 x2 x3 x3 x4 x4
-    windows of three pixels:       [----- 0 -----]
-                                         [----- 1 -----]
-                                               [----- 2 -----]
+    windows of three pixels:        [------ 0 ------]
+                                          [------ 1 ------]
+                                                [------ 2 ------]
 
 So a row of output pixels is ``A @ B`` with A the image itself, read with that distance between its
 rows, and B the kernel, (kh * kw * c_in, c_out). The two gradients are products of the same kind:
@@ -32,12 +32,14 @@ from tinynet.kernels.activations import activate, finish
 from tinynet.kernels.geometry import Pair, output_size, pad_amounts
 from tinynet.kernels.jit import entry, jit, plain
 from tinynet.kernels.matrices import matmul
-from tinynet.kernels.memory import empty
+from tinynet.kernels.memory import empty, give, own, zeros
+from tinynet.kernels.operands import check_dtype
 from tinynet.kernels.products import Plan, multiply, new_result, plan, strip, sum_of_parts
+from tinynet.kernels.recording import not_recorded
 from tinynet.kernels.reference import Array, Shape4
 from tinynet.kernels.thread_count import get_num_threads
 from tinynet.kernels.threads import pool_for, share
-from tinynet.kernels.tile import check_dtype, panels, strips_across
+from tinynet.kernels.tile import panels, strips_across
 from tinynet.kernels.transpose import swap_channels
 
 # Up to so many channels of the image, dx is made by `_spread_products`.
@@ -144,6 +146,11 @@ def conv2d_kernel_gradient(
 ) -> Array:
     """d_kernel (kh, kw, c_in, c_out): each window of x times the dy that it led to, summed."""
     check_dtype(x.dtype)
+    if x.size == 0 or dy.size == 0:  # a sum of nothing
+        not_recorded()
+        total = own(out, kernel_shape, x.dtype)
+        total[...] = 0
+        return give(total, out)
     fast = winograd.geometry(x.shape, kernel_shape, strides, padding)
     if fast is not None:
         return winograd.conv2d_kernel_gradient(x, dy, fast, out)
@@ -197,6 +204,9 @@ def conv2d_input_gradient(
 ) -> Array:
     """dx (n, h, w, c_in): each dy, times the filter that made it, put back onto its window."""
     check_dtype(dy.dtype)
+    if dy.size == 0:
+        not_recorded()
+        return zeros(input_shape, dy.dtype)
     fast = winograd.geometry(input_shape, kernel.shape, strides, padding)
     if fast is not None:
         return winograd.conv2d_input_gradient(dy, kernel, fast)

@@ -25,12 +25,12 @@ from tinynet.kernels.matrices import (
     times_transposed,
 )
 from tinynet.kernels.memory import empty, give, own
+from tinynet.kernels.operands import check_dtype
 from tinynet.kernels.products import multiply, plan, share_strips, strip
 from tinynet.kernels.reference import Array
 from tinynet.kernels.thread_count import on_change
 from tinynet.kernels.threads import pool_for
 from tinynet.kernels.tile import (
-    check_dtype,
     empty_lines,
     from_line,
     line,

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from tinynet.kernels.jit import ZERO, entry, jit, not_noted, plain
 from tinynet.kernels.memory import empty, give, own
+from tinynet.kernels.operands import check_dtype, check_product
 from tinynet.kernels.outline import outlined
 from tinynet.kernels.products import Plan, Strip, multiply, plan, share_strips, strip
 from tinynet.kernels.recording import not_recorded, recordings
@@ -33,7 +34,6 @@ from tinynet.kernels.tile import (
     MAX_ROWS,
     TILES_FIRST,
     address_of,
-    check_dtype,
     empty_lines,
     multiply_strip,
     next_columns,
@@ -110,10 +110,8 @@ def matmul(
 ) -> Array:
     """``op(a) @ op(b)``, where op transposes or not: (m, k) and (k, n) -> (m, n).
 
-    Raises ValueError where shapes or dtypes do not fit or out is read-only, and TypeError where the
-    dtype is neither float32 nor float64, or an operand is no NumPy array, or a matrix or masked
-    array, to which ``@`` means something else. Other kernels leave that to the layers; this one is
-    called by hand, and would read and write past the ends of arrays.
+    Raises ValueError and TypeError as `reference.matmul`. Other kernels leave that to the layers;
+    this one is called by hand, and would read and write past the ends of arrays.
     """
     if out is None or recordings or not type(a) is type(b) is type(out) is np.ndarray:
         return _checked_matmul(a, b, transpose_a, transpose_b, out)
@@ -141,25 +139,11 @@ def _checked_matmul(
     key: tuple[Any, ...] = (),
 ) -> Array:  # fmt: skip
     """`matmul`; what it finds is kept under the key, if C can be filled as it is."""
-    other = np.matrix, np.ma.MaskedArray
-    for operand in (a, b) if out is None else (a, b, out):
-        if not isinstance(operand, np.ndarray) or isinstance(operand, other):
-            raise TypeError(f"matmul takes NumPy arrays, got {type(operand).__name__}")
+    check_product(a, b, transpose_a, transpose_b, out)
     x, transpose_x = _c_order(a, transpose_a)
     y, transpose_y = _c_order(b, transpose_b)
-    left, right = x.T if transpose_x else x, y.T if transpose_y else y
-    shapes, dtype = left.shape + right.shape, x.dtype
-    if not left.ndim == right.ndim == 2 or shapes[1] != shapes[2] or dtype != y.dtype:
-        raise ValueError(
-            "matmul takes (m, k) and (k, n) of one dtype, got "
-            f"{left.shape} in {dtype} and {right.shape} in {y.dtype}"
-        )
-    check_dtype(dtype)
-    m, k, _, n = shapes
-    if out is not None and (out.shape != (m, n) or out.dtype != dtype):
-        raise ValueError(f"out must be {(m, n)} in {dtype}, got {out.shape} in {out.dtype}")
-    if out is not None and not out.flags.writeable:
-        raise ValueError("out must be an array that can be written to, got a read-only one")
+    m, k = a.shape[::-1] if transpose_a else a.shape
+    n, dtype = b.shape[0 if transpose_b else 1], a.dtype
     c = own(out, (m, n), dtype)
     if c is out and (np.may_share_memory(c, x) or np.may_share_memory(c, y)):
         c = empty((m, n), dtype)

@@ -7,8 +7,8 @@ others then know nothing but its name, and LLVM knows where the code with that n
 It is elsewhere in each process, and what the others are compiled to is kept on disk. So `cache`
 keeps a `_Definition` there, too, which numba calls in another process before it loads the rest.
 
-What it bought: of a first fit of a CNN, everything compiled, 3 seconds of 20 where Winograd's maps
-are called so, and 4 of 27 where the tasks are that threads share out.
+What it bought an EPYC: of a first fit of a CNN, everything compiled, 3 seconds of 20 where
+Winograd's maps are called so, and 4 of 27 where the tasks are that threads share out.
 """
 
 import sys

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from tinynet.kernels.bias import add_bias
 from tinynet.kernels.jit import entry, jit
 from tinynet.kernels.memory import empty, give, own, zeros
+from tinynet.kernels.operands import check_dtype
 from tinynet.kernels.outline import outlined
 from tinynet.kernels.recording import not_recorded
 from tinynet.kernels.reference import Array
 from tinynet.kernels.threads import block_slice, blocks, pool_for, share
-from tinynet.kernels.tile import address_of, check_dtype, multiply_strip, next_columns, tile_rows
+from tinynet.kernels.tile import address_of, multiply_strip, next_columns, tile_rows
 
 
 class Strip(NamedTuple):
@@ -57,7 +58,12 @@ def strip(
     a_at: int, a_row: int, a_outer: int, a_inner: int, b_at: int, b_outer: int, b_inner: int,
     c_at: int, c_row: int, rows: int, columns: int, outer: int, inner: int, itemsize: int,
 ) -> Strip:  # fmt: skip
-    """The strip whose rows of A are all a_row apart, and whose panels of B lie side by side."""
+    """The strip whose rows of A are all a_row apart, and whose panels of B lie side by side.
+
+    For example, of (20, 7) @ (7, 3), in C order, the last 4 rows, and all columns: a_at=16 * 7,
+    a_row=7, a_outer=0, a_inner=1, b_at=0, b_outer=0, b_inner=3, c_at=16 * 3, c_row=3, rows=4,
+    columns=3, outer=1, inner=7. With A transposed, (7, 20), a_at=16, a_row=1 and a_inner=20.
+    """
     panel = next_columns(columns, itemsize)
     height = tile_rows(rows, panel, itemsize)
     return Strip(

@@ -3,7 +3,8 @@
 Arrays in, arrays out. Inputs are never written to, except where a name ends in ``_update`` and
 except for ``out``; results are new C-ordered arrays of the inputs' dtype (float32 or float64).
 Images are (n, height, width, channels), conv kernels (height, width, in, out), dense kernels
-(in, out). A kernel trusts its caller: shapes and values are checked in the layers and losses.
+(in, out). Kernels but `matmul` trust their caller: shapes and values are checked in the layers and
+losses.
 
 A gradient kernel takes ``dy``, the gradient of the loss with respect to the forward kernel's
 result, and returns the gradient with respect to its inputs: the vector-Jacobian product. Where
@@ -18,6 +19,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from tinynet.kernels.geometry import Pair, pad_amounts
+from tinynet.kernels.operands import check_product
 
 Array = NDArray[np.floating]
 Labels = NDArray[Any]
@@ -45,7 +47,12 @@ def matmul(
     """``op(a) @ op(b)``, where op transposes or not: (m, k) and (k, n) -> (m, n).
 
     Its gradients are matrix products again: ``da = dy @ b.T`` and ``db = a.T @ dy``.
+
+    Raises ValueError where shapes or dtypes do not fit or out is read-only, and TypeError where the
+    dtype is neither float32 nor float64, or an operand is no NumPy array, or a matrix or masked
+    array, to which ``@`` means something else.
     """
+    check_product(a, b, transpose_a, transpose_b, out)
     return np.matmul(a.T if transpose_a else a, b.T if transpose_b else b, out=out)
 
 
@@ -363,7 +370,7 @@ def max_pool2d(
     wins. Padding is minus infinity. A NaN wins over everything.
     """
     windows = _windows(_pad(x, pool_size, strides, padding, -np.inf), pool_size, strides)
-    flat = windows.reshape(*windows.shape[:4], -1)
+    flat = windows.reshape(*windows.shape[:4], pool_size[0] * pool_size[1])
     winners = flat.argmax(axis=-1)
     y = np.take_along_axis(flat, winners[..., None], axis=-1)[..., 0]
     return y, winners.astype(np.int32)

@@ -175,7 +175,9 @@ def empty_lines(size: int, like: Any) -> Any:
 class _Operands(NamedTuple):
     """Pointers to the first entry of each operand, and distances between entries, as LLVM values.
 
-    A is (rows, outer, inner), B (outer, inner, columns with distance 1), C (rows, columns).
+    A is (rows, outer, inner), B (outer, inner, columns with distance 1), C (rows, columns). Of
+    several panels, B is b_panel further for each next one. What is fetched begins fetch_at after
+    A, and is fetch_step further for each next k.
     """
 
     a: ir.Value
@@ -481,15 +483,6 @@ def multiply_strip(
         a, b = _advance(a, block * a_inner), _advance(b, block * b_inner)
         accumulate = True
         start += block
-
-
-_DTYPES = frozenset((np.dtype("float32"), np.dtype("float64")))
-
-
-def check_dtype(dtype: np.dtype[Any]) -> None:
-    """TypeError for dtypes of which no products are computed."""
-    if dtype not in _DTYPES:
-        raise TypeError(f"products are of arrays in float32 or float64, got {dtype}")
 
 
 @intrinsic

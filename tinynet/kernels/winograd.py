@@ -1,16 +1,23 @@
 """Convolution with fewer multiplications: Winograd's algorithm for windows of 3x3, stride 1.
 
 **In one dimension.** Four neighbouring outputs of a convolution with three weights take 4 * 3 = 12
-multiplications, and can be had for 6. Read the weights g and the outputs' gradient as coefficients
-of polynomials: their product has 6 coefficients, so it is known from its values at 6 points, and
-a value of the product is the product of the values: one multiplication for each point. Evaluating
-at a point and finding the coefficients from values are linear maps with constant matrices. The
-same fact turned around (transposed) is the convolution:
+multiplications, ``y[j] = sum over i of g[i] * x[j + i]``, and can be had for 6. Look at another
+problem first: to multiply two polynomials, one with the weights g as its coefficients, one with
+four numbers d. Their product c has 6 coefficients, ``c[j + i]`` being the sum of all
+``g[i] * d[j]``. So it is known from its values at 6 points, and each value is the product of two
+values, one multiplication. To evaluate at the points (G, A), and to find coefficients from values
+(B), are multiplications by constant matrices:
+
+    c = B @ ((G @ g) * (A @ d))            g: 3 weights, d: 4 numbers, c: 6 coefficients
+
+For given weights that is a matrix times d, with ``g[i]`` in row j + i and column j. And the
+convolution is its transpose times x: the same factors, each transposed, from last to first.
 
     y = A.T @ ((G @ g) * (B.T @ x))        x: 6 inputs, g: 3 weights, y: 4 outputs
 
 **In two dimensions** the maps are applied along rows and along columns, and a tile of 4x4 outputs
-takes 6 * 6 = 36 multiplications instead of 4 * 4 * 9 = 144:
+takes 6 * 6 = 36 multiplications instead of 4 * 4 * 9 = 144 (x is 6x6 pixels of the image, and what
+stands side by side is multiplied as matrices, except for U * V, entry by entry):
 
     V = B.T x B   (6x6 of the image -> 6x6)           x tiles overlap by 2:
     U = G g G.T   (3x3 of the kernel -> 6x6)           +------+---+------+
@@ -21,6 +28,9 @@ takes 6 * 6 = 36 multiplications instead of 4 * 4 * 9 = 144:
 all of the time goes, so they are `tile`'s:
 
     M[p] (tiles, c_out) = V[p] (tiles, c_in) @ U[p] (c_in, c_out)          p = 0 .. 35
+
+In memory V and M are (tiles, 36, channels), as the maps read and write them, a tile at a time; the
+rows of ``V[p]`` lie 36 * c_in apart.
 
 **The gradients** are the transposed maps, in reverse order; nothing new has to be thought of:
 

@@ -38,9 +38,9 @@ rows of ``V[p]`` lie 36 * c_in apart.
                      dV[p] = dM[p] @ U[p].T    dx      += B dV B.T   (the tiles overlap)
 
 **The points** are 0, +-3/4, +-3/2 and infinity (the leading coefficient). 0, +-1, +-2, as in most
-papers, make rounding errors twice as large. In float32 (root mean squares, normal numbers, 32 to 256
-channels) outputs are wrong by 0.6 to 1.5 parts in a million, twice what `tile`'s direct sums are
-wrong by.
+papers, make rounding errors twice as large. In float32 (root mean squares, normal numbers, 32 to
+256 channels) outputs are wrong by 0.6 to 1.5 parts in a million, twice what `tile`'s direct sums
+are wrong by.
 
 What it bought: the CNN's second convolution, there and back, takes 1.0 ms instead of 2.4.
 

@@ -6,8 +6,9 @@ From the ground up:
   this CPU and the instructions for them, `outline` calls long functions by name, `atomics` has the
   instructions by which threads agree, `denormals` those about the smallest of numbers.
 - `threads` shares tasks out, `thread_count` knows among how many threads.
-- `tile` multiplies one small block of a matrix, `products` does lists of such blocks, `matrices`
-  and `conv` make the lists; `dense` is a whole fully connected layer.
+- `operands` says what can be multiplied, `tile` multiplies one small block of a matrix, `products`
+  does lists of such blocks, `matrices` and `conv` make the lists; `dense` is a whole fully connected
+  layer.
 - `winograd` needs fewer multiplications for windows of 3x3, and `transform` does its maps.
 - `bias`, `activations`, `pooling`, `normalization`, `updates`, `samples`, `scores` and `transpose`
   are passes over numbers.

@@ -7,8 +7,7 @@ From the ground up:
   instructions by which threads agree, `denormals` those about the smallest of numbers.
 - `threads` shares tasks out, `thread_count` knows among how many threads.
 - `operands` says what can be multiplied, `tile` multiplies one small block of a matrix, `products`
-  does lists of such blocks, `matrices` and `conv` make the lists; `dense` is a whole fully connected
-  layer.
+  does lists of such blocks, `matrices` and `conv` make the lists; `dense` is a whole layer.
 - `winograd` needs fewer multiplications for windows of 3x3, and `transform` does its maps.
 - `bias`, `activations`, `pooling`, `normalization`, `updates`, `samples`, `scores` and `transpose`
   are passes over numbers.

@@ -317,9 +317,22 @@ def _repeat(builder: ir.IRBuilder, count: ir.Value, state: State, body: Body) ->
     for variable, value in zip((i, *variables), (i_next, *result), strict=True):
         variable.add_incoming(value, builder.block)
     end = builder.append_basic_block("tile.end")
-    builder.cbranch(builder.icmp_signed("<", i_next, count), head, end)
+    again = builder.cbranch(builder.icmp_signed("<", i_next, count), head, end)
+    again.set_metadata("llvm.loop", _aligned(builder.module))
     builder.position_at_end(end)
     return result
+
+
+def _aligned(module: ir.Module) -> ir.MDValue:
+    """Tells LLVM to begin a loop's code with a line of the cache.
+
+    The loop for 6 x 2 vectors has 237 to 249 bytes. Where these lie in five lines instead of four,
+    products take an EPYC 2 to 4% longer, and any change to the code around it could do that.
+    """
+    align = module.add_metadata(["llvm.loop.align", ir.IntType(32)(_LINE_BYTES)])
+    loop = module.add_metadata([f"loop {len(module.metadata)}", align])
+    loop.operands = (loop, align)  # what begins with itself is a loop to LLVM, and like no other
+    return loop
 
 
 def _when(builder: ir.IRBuilder, condition: ir.Value, state: State, body: Body) -> State:

@@ -500,11 +500,8 @@ def test_winograd_on_images_of_every_size(c_in: int, c_out: int, padding: str, d
 def test_convolutions_of_nothing(
     c_in: int, c_out: int, window: int, padding: str, missing: str
 ) -> None:
-    n, c_in, c_out = (
-        2 * (missing != "images"),
-        c_in * (missing != "c_in"),
-        c_out * (missing != "c_out"),
-    )
+    sizes = {"images": 2, "c_in": c_in, "c_out": c_out} | {missing: 0}
+    n, c_in, c_out = sizes.values()
     size = output_size(9, window, 1, padding)
     x, y = (np.ones(shape, "float32") for shape in ((n, 9, 9, c_in), (n, size, size, c_out)))
     kernel = np.ones((window, window, c_in, c_out), "float32")

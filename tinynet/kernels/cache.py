@@ -95,10 +95,10 @@ def in_folder() -> Iterator[dict[str, bool]]:
 named: dict[str, Any] = {}
 
 FunctionCache: Any = caching.FunctionCache
-_Format: Any = caching.CompileResultCacheImpl
+Format: Any = caching.CompileResultCacheImpl
 
 
-class _Place(_Format):  # type: ignore[misc]
+class _Place(Format):  # type: ignore[misc]
     """Where numba's cache of one function is: in FOLDER and nowhere else.
 
     Where a folder does not suit numba, it would take another, such as __pycache__ beside the
@@ -109,7 +109,8 @@ class _Place(_Format):  # type: ignore[misc]
     locator: Any = None
 
     def __init__(self, function: Any) -> None:
-        file, name, line = _where_from(function)
+        file, line = Path(inspect.getfile(function)), function.__code__.co_firstlineno
+        name = function.__qualname__.replace("<", "").replace(">", "")  # as in file names
         if not file.is_file():
             raise RuntimeError(f"{name} is from no file, and cannot be kept in one")
         self.filename_base = f"{file.stem}.{name}-{line}.{sys.implementation.cache_tag}"
@@ -127,12 +128,6 @@ class _Place(_Format):  # type: ignore[misc]
     def ensure_cache_path(self) -> None:
         """Make the folder, if it is no longer there."""
         os.makedirs(self.get_cache_path(), mode=0o700, exist_ok=True)
-
-
-def _where_from(function: Any) -> tuple[Path, str, int]:
-    """The function's file, its name without what no file name may have, and its line."""
-    name = function.__qualname__.replace("<", "").replace(">", "")
-    return Path(inspect.getfile(function)), name, function.__code__.co_firstlineno
 
 
 @cache

@@ -15,7 +15,7 @@ from tinynet.kernels import reference
 from tinynet.kernels.jit import Number, config, entry, jit, plain
 from tinynet.kernels.recording import not_recorded
 from tinynet.kernels.reference import Array, Prepared, Rates
-from tinynet.kernels.threads import block_slice, blocks, pool_for, share
+from tinynet.kernels.threads import block_slice, blocks, pool_for, share, threads_of
 from tinynet.kernels.vectors import (
     array_data,
     channel_loops,
@@ -41,8 +41,12 @@ Group = tuple[Array, ...]
 # A step with six small weights took 11 microseconds one by one, and takes 5.
 _GROUP = 8
 
-# So many shares of every array are handed out, so that a thread gets the same half (of two) of each
-# as in the products, where it is in its cache.
+# Every array is cut into so many shares, for any number of threads: what a share has beyond whole
+# vectors may be rounded in another way (see `divide`). A task is all shares of one thread, which so
+# gets the same half (of two) as in the products, where it is in its cache. With a task for each,
+# who is done first takes some of the other's, from the other's cache, and the other gets them back
+# in the next step. On two cores of an EPYC that share no cache, a step of an MLP took 265
+# microseconds instead of 245.
 _SHARES = 8
 
 
@@ -67,6 +71,16 @@ def _groups(
     if prepared is not None:
         prepared["groups"] = groups
     return groups
+
+
+@jit()
+def _tasks(pool: int) -> int:
+    return min(threads_of(pool), _SHARES)
+
+
+@jit()
+def _shares_of(task: int, tasks: int) -> Any:
+    return range(_SHARES * task // tasks, _SHARES * (task + 1) // tasks)
 
 
 @jit()
@@ -119,18 +133,20 @@ def sgd_updates(
 @entry()
 def _sgd(pool: int, params: Group, grads: Group, rates: Rates) -> None:
     learning_rate = params[0].dtype.type(rates[0])
-    share(pool, _SHARES, _sgd_share, (params, grads, learning_rate))
+    tasks = _tasks(pool)
+    share(pool, tasks, _sgd_task, (tasks, params, grads, learning_rate))
 
 
 @jit()
-def _sgd_share(number: int, params: Group, grads: Group, learning_rate: Number) -> None:
+def _sgd_task(task: int, tasks: int, params: Group, grads: Group, learning_rate: Number) -> None:
     for which in range(_GROUP):
         if len(params[which]) == 0:
             continue  # nothing but filling
-        part = _share_of(params[which], number)
-        p, g = params[which][part], grads[which][part]
-        for i in range(len(p)):
-            p[i] -= learning_rate * g[i]
+        for number in _shares_of(task, tasks):
+            part = _share_of(params[which], number)
+            p, g = params[which][part], grads[which][part]
+            for i in range(len(p)):
+                p[i] -= learning_rate * g[i]
 
 
 @entry()
@@ -206,7 +222,9 @@ def _adam(pool: int, params: Group, grads: Group, ms: Group, vs: Group, rates: R
     number = params[0].dtype.type
     alpha, rate_1 = number(rates[0]), number(rates[1])
     rate_2, epsilon = number(rates[2]), max(number(rates[3]), _smallest(params[0]))
-    share(pool, _SHARES, _adam_share, (params, grads, ms, vs, alpha, rate_1, rate_2, epsilon))
+    tasks = _tasks(pool)
+    arguments = tasks, params, grads, ms, vs, alpha, rate_1, rate_2, epsilon
+    share(pool, tasks, _adam_task, arguments)
 
 
 def _adam_in_python(
@@ -252,16 +270,17 @@ _adam_entries: Any = _adam_in_python if config.DISABLE_JIT else _adam_in_vectors
 
 
 @jit()
-def _adam_share(
-    number: int, params: Group, grads: Group, ms: Group, vs: Group, alpha: Number, rate_1: Number,
-    rate_2: Number, epsilon: Number,
+def _adam_task(
+    task: int, tasks: int, params: Group, grads: Group, ms: Group, vs: Group, alpha: Number,
+    rate_1: Number, rate_2: Number, epsilon: Number,
 ) -> None:  # fmt: skip
     for which in range(_GROUP):
         if len(params[which]) == 0:
             continue  # nothing but filling
-        part = _share_of(params[which], number)
-        p, g, m, v = params[which][part], grads[which][part], ms[which][part], vs[which][part]
-        _adam_entries(p, g, m, v, len(p), alpha, rate_1, rate_2, epsilon)
+        for number in _shares_of(task, tasks):
+            part = _share_of(params[which], number)
+            p, g, m, v = params[which][part], grads[which][part], ms[which][part], vs[which][part]
+            _adam_entries(p, g, m, v, len(p), alpha, rate_1, rate_2, epsilon)
 
 
 def rmsprop_update(

@@ -12,8 +12,8 @@ same part of the arrays, which it then finds in its cache. But nobody can rely o
 to what no other task touches, and the results have the same bits for any number of threads.
 
 How it works. A pool is a few integers in memory. The caller writes down, for each thread in a place
-of its own, what the task is, and then the number of this launch, its generation. A worker sees the
-generation change and takes numbers of its share, one at a time: another integer, one for each
+of its own, what the task is, and then the number of this launch, its generation. A worker sees that
+change in its own place and takes numbers of its share, one at a time: another integer, one for each
 share, says how many are left and of which generation; as long as it tells of an earlier one, nobody
 has taken any. Who is done with its own share takes from the others'. Who finishes last of all lets
 the caller go on. A worker that has nothing to do looks for a new generation for some microseconds,

@@ -1,6 +1,6 @@
 """Optimizer updates: one pass over the parameters and their slots, in place.
 
-A pass is cut into blocks, which threads share out.
+A pass is cut into shares or blocks, which threads share out.
 """
 
 import math
@@ -120,10 +120,10 @@ def sgd_updates(
 @entry()
 def _sgd(pool: int, params: Group, grads: Group, rates: Rates) -> None:
     learning_rate = params[0].dtype.type(rates[0])
-    # A task is all shares of one thread. With a task for each, who is done first takes some of the
-    # other's, from the other's cache, and the other gets them back in the next step: on two cores
-    # of an EPYC that share no cache, a step of an MLP took 6% longer. (Adam works on twice as much,
-    # more than these caches have, and it is the other way round, if anything.)
+    # A task is all shares of one thread. Were each share a task, who is done first would take some
+    # of the other's, from the other's cache, and the other get them back in the next step: on two
+    # cores of an EPYC that share no cache, a step of an MLP took 6% longer. (Adam works on twice as
+    # much, more than these caches have, and it is the other way round, if anything.)
     tasks = min(threads_of(pool), _SHARES)
     share(pool, tasks, _sgd_task, (tasks, params, grads, learning_rate))
 

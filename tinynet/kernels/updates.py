@@ -41,9 +41,9 @@ Group = tuple[Array, ...]
 # A step with six small weights took 11 microseconds one by one, and takes 5.
 _GROUP = 8
 
-# Every array is cut into so many shares, for any number of threads: what a share has beyond whole
-# vectors may be rounded in another way (see `divide`). They are handed out so that a thread gets
-# the same half (of two) of each as in the products, where it is in its cache.
+# Arrays are cut into shares, each its part of every array, so that a thread gets the same half (of
+# two) of each as in the products, where it is in its cache. Adam has so many, for any number of
+# threads: what a share has beyond whole vectors may be rounded in another way (see `divide`).
 _SHARES = 8
 
 
@@ -71,9 +71,9 @@ def _groups(
 
 
 @jit()
-def _share_of(array: Array, share: int) -> slice:
-    """The entries that are in this share of an array."""
-    return slice(len(array) * share // _SHARES, len(array) * (share + 1) // _SHARES)
+def _share_of(array: Array, share: int, shares: int) -> slice:
+    """The entries of an array that are in this one of so many shares."""
+    return slice(len(array) * share // shares, len(array) * (share + 1) // shares)
 
 
 # --- the updates ---------------------------------------------------------------------------------
@@ -120,24 +120,25 @@ def sgd_updates(
 @entry()
 def _sgd(pool: int, params: Group, grads: Group, rates: Rates) -> None:
     learning_rate = params[0].dtype.type(rates[0])
-    # A task is all shares of one thread. Were each share a task, who is done first would take some
-    # of the other's, from the other's cache, and the other get them back in the next step: on two
-    # cores of an EPYC that share no cache, a step of an MLP took 6% longer. (Adam works on twice as
-    # much, more than these caches have, and it is the other way round, if anything.)
-    tasks = min(threads_of(pool), _SHARES)
-    share(pool, tasks, _sgd_task, (tasks, params, grads, learning_rate))
+    # A share for each thread. Of more, who is done first would take some of the other's, from the
+    # other's cache, and the other get them back in the next step: on two cores of an EPYC that share
+    # no cache, a step of an MLP took 6% longer. (Adam works on twice as much, more than these caches
+    # have, and it made no difference that could be told.)
+    shares = threads_of(pool)
+    share(pool, shares, _sgd_share, (shares, params, grads, learning_rate))
 
 
 @jit()
-def _sgd_task(task: int, tasks: int, params: Group, grads: Group, learning_rate: Number) -> None:
+def _sgd_share(
+    number: int, shares: int, params: Group, grads: Group, learning_rate: Number
+) -> None:
     for which in range(_GROUP):
         if len(params[which]) == 0:
             continue  # nothing but filling
-        for number in range(_SHARES * task // tasks, _SHARES * (task + 1) // tasks):
-            part = _share_of(params[which], number)
-            p, g = params[which][part], grads[which][part]
-            for i in range(len(p)):
-                p[i] -= learning_rate * g[i]
+        part = _share_of(params[which], number, shares)
+        p, g = params[which][part], grads[which][part]
+        for i in range(len(p)):
+            p[i] -= learning_rate * g[i]
 
 
 @entry()
@@ -266,7 +267,7 @@ def _adam_share(
     for which in range(_GROUP):
         if len(params[which]) == 0:
             continue  # nothing but filling
-        part = _share_of(params[which], number)
+        part = _share_of(params[which], number, _SHARES)
         p, g, m, v = params[which][part], grads[which][part], ms[which][part], vs[which][part]
         _adam_entries(p, g, m, v, len(p), alpha, rate_1, rate_2, epsilon)
 

@@ -121,9 +121,9 @@ def sgd_updates(
 def _sgd(pool: int, params: Group, grads: Group, rates: Rates) -> None:
     learning_rate = params[0].dtype.type(rates[0])
     # A share for each thread. Of more, who is done first would take some of the other's, from the
-    # other's cache, and the other get them back in the next step: on two cores of an EPYC that share
-    # no cache, a step of an MLP took 6% longer. (Adam works on twice as much, more than these caches
-    # have, and it made no difference that could be told.)
+    # other's cache, and the other get them back in the next step: on two cores of an EPYC that
+    # share no cache, a step of an MLP took 6% longer. (Adam works on twice as much, more than these
+    # caches have, and it made no difference that could be told.)
     shares = threads_of(pool)
     share(pool, shares, _sgd_share, (shares, params, grads, learning_rate))
 
